@@ -1,0 +1,35 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The commands and their options.
+ */
+#ifndef REFALIAS_CMD_H
+#define REFALIAS_CMD_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+struct options {
+	uint64_t minimum_size;	/* bytes */
+	bool dry_run;
+	bool json;
+	bool no_reflink;
+	bool no_alias;
+};
+
+struct command {
+	const char *name;
+	const char *arguments;	/* as shown in the usage */
+	const char *summary;	/* one line, for the list of commands */
+	const char *text;	/* for the command's own help */
+	const char *options;	/* codes of those it takes, see refalias.c */
+	int least_arguments;
+	/* Gets what is left after the options; returns the exit status. */
+	int (*run)(char **arguments, int n, const struct options *options);
+};
+
+int cmd_run(char **paths, int n, const struct options *options);
+int cmd_pair(char **paths, int n, const struct options *options);
+int cmd_status(char **paths, int n, const struct options *options);
+int cmd_release(char **paths, int n, const struct options *options);
+
+#endif

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <stdlib.h>
+
+#include "alias.h"
+#include "cmd.h"
+#include "dedupe.h"
+#include "donor.h"
+#include "hash.h"
+#include "msg.h"
+#include "prove.h"
+#include "report.h"
+
+/* Whether it makes sense to try @file with @donor; a message if not. */
+static bool fits(const struct file *donor, struct file *file)
+{
+	if (file->dev == donor->dev && file->ino == donor->ino)
+		file_error(file, "is the donor itself under another name", 0,
+			   "hard links share their page cache anyway: leave it out");
+	else if (file->size != donor->size)
+		file_error(file, "has another size than the donor", 0,
+			   "only identical files can share");
+	else if (!file->size)
+		file_error(file, "is empty", 0, "there is nothing to share");
+	return file->reason == REASON_NONE;
+}
+
+/* The same for what only an open file tells. */
+static bool may_share(const struct file *donor, struct file *file)
+{
+	switch (donor_may_serve(donor, file)) {
+	case REASON_OWNER:
+		file_error(file, "the donor belongs to another user", 0,
+			   "name a copy as donor that root or this file's owner owns");
+		return false;
+	case REASON_WRITABLE:
+		file_error(file, "users who may not write it may write the donor", 0,
+			   "name another donor, or take that permission away (chmod go-w)");
+		return false;
+	default:
+		return true;
+	}
+}
+
+static void pair(struct file *donor, struct file *file, const struct options *options,
+		 struct totals *totals)
+{
+	struct file *both[] = { donor, file };
+
+	if (prove(both, 2) < 2 || !may_share(donor, file))
+		goto out;
+	/* The kernel compares; a dry run has to do it by itself. */
+	if (options->dry_run && (hash(both, 2) < 2 || !XXH128_isEqual(donor->hash, file->hash))) {
+		if (file->reason == REASON_NONE && donor->reason == REASON_NONE)
+			file_error(file, "has other content than the donor", 0,
+				   "only identical files can share");
+		goto out;
+	}
+	file->identical = true;
+	donor->identical = true;
+	file->donor = donor;
+	file->kept = donor_serves(donor, file) && file->info.state & FS_MAPPING_INFO_KEPT;
+	if (!options->no_reflink)
+		totals->disk_saved += dedupe(donor, &file, 1, options->dry_run);
+	if (!options->no_alias)
+		alias(donor, &file, 1, options->dry_run);
+out:
+	prove_free(both, 2);
+}
+
+/* What run may pass over silently is an error with a file that was named. */
+static void insist(struct file *file)
+{
+	if (file->reason > REASON_FAILED && file->reason != REASON_NO_KERNEL)
+		file_error(file, "can't share its page cache", 0, reasons[file->reason].text);
+}
+
+int cmd_pair(char **paths, int n, const struct options *options)
+{
+	struct file *donor = walk_file(paths[0]), *file;
+	struct walked walked = { 0 };
+	struct totals totals = { 0 };
+	int i;
+
+	if (!donor)
+		return STATUS_FAILED;
+	walked.seen = 1;
+	for (i = 1; i < n && donor->reason == REASON_NONE && !interrupted; i++) {
+		progress("files compared", (size_t)i, (size_t)n - 1);
+		file = walk_file(paths[i]);
+		if (!file)
+			continue;
+		walked.seen++;
+		if (fits(donor, file))
+			pair(donor, file, options, &totals);
+		if (donor->reason == REASON_NONE)
+			insist(file);
+		report_count(&totals, &file, 1);
+		free(file);
+	}
+	insist(donor);
+	totals.groups = donor->identical;
+	report_count(&totals, &donor, 1);
+	report(&totals, &walked, options->dry_run, options->json);
+	free(donor);
+	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;
+}

@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <libsmartcols.h>
+#include <stdio.h>
+#include <unistd.h>
+
+#include "cmd.h"
+#include "group.h"
+#include "mapping.h"
+#include "msg.h"
+#include "table.h"
+#include "walk.h"
+
+struct released {
+	size_t aliases, donors;
+};
+
+static void release(struct file *file, const struct options *options,
+		    struct released *released)
+{
+	int fd = file_open(file);
+
+	if (fd < 0)
+		return;
+	if (mapping_info(fd, &file->info) < 0) {
+		file_error(file, "FS_IOC_MAPPING_INFO", errno, describe_info_error(errno));
+	} else if (file->info.state) {
+		if (!options->dry_run && mapping_release(fd) < 0) {
+			file_error(file, "FS_IOC_MAPPING_RELEASE", errno,
+				   describe_release_error(errno));
+		} else {
+			if (file->info.state & FS_MAPPING_INFO_ALIAS)
+				released->aliases++;
+			else
+				released->donors++;
+			file_verbose(file, "released");
+		}
+	}
+	close(fd);
+}
+
+static void print_released(const struct released *released, const struct options *options)
+{
+	static const struct column columns[] = {
+		{ .name = "aliases", .json_type = SCOLS_JSON_NUMBER },
+		{ .name = "donors", .json_type = SCOLS_JSON_NUMBER },
+		{ .name = "errors", .json_type = SCOLS_JSON_NUMBER },
+		{ .name = "dry_run", .json_type = SCOLS_JSON_BOOLEAN },
+	};
+	struct table *table;
+
+	progress_end();
+	if (!options->json) {
+		if (verbosity >= 0)
+			printf("%s: aliases %zu, donors %zu\n",
+			       options->dry_run ? "would release" : "released",
+			       released->aliases, released->donors);
+		return;
+	}
+	table = table_new("release", columns, 4, true);
+	table_line(table);
+	table_set_number(table, 0, released->aliases);
+	table_set_number(table, 1, released->donors);
+	table_set_number(table, 2, msg_failures());
+	table_set_number(table, 3, options->dry_run);
+	tables_print(&table, 1);
+}
+
+int cmd_release(char **paths, int n, const struct options *options)
+{
+	struct walked walked = { 0 };
+	struct released released = { 0 };
+	size_t i;
+
+	if (!mapping_supported()) {
+		mapping_missing(true);
+		return STATUS_FAILED;
+	}
+	walk(paths, n, 0, &walked);
+	group_sort(&walked.files);
+	for (i = 0; i < walked.files.n && !interrupted; i++) {
+		progress("files looked at", i, walked.files.n);
+		release(walked.files.file[i], options, &released);
+	}
+	print_released(&released, options);
+	files_free(&walked.files);
+	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;
+}

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <stdlib.h>
+
+#include "donor.h"
+
+enum reason donor_may_serve(const struct file *donor, const struct file *file)
+{
+	bool all_write = file->mode & S_IWOTH;
+	bool group_writes = all_write || (file->mode & S_IWGRP && file->gid == donor->gid);
+
+	if (donor->uid != 0 && donor->uid != file->uid)
+		return REASON_OWNER;
+	if ((donor->mode & S_IWOTH) && !all_write)
+		return REASON_WRITABLE;
+	/* An ACL can name anybody, and the mode's group bits are its mask. */
+	if ((donor->mode & S_IWGRP) && (donor->acl ? !all_write : !group_writes))
+		return REASON_WRITABLE;
+	return REASON_NONE;
+}
+
+/* Who an alias shares with, else the file itself. */
+static uint64_t cache_of(const struct file *file)
+{
+	return (file->info.state & FS_MAPPING_INFO_ALIAS) ? file->info.donor_ino : file->ino;
+}
+
+bool donor_serves(const struct file *donor, const struct file *file)
+{
+	return (file->info.state || donor->info.state) && cache_of(file) == cache_of(donor);
+}
+
+/* The best donor first; the order depends on nothing but the files. */
+static int by_fitness(const void *a, const void *b)
+{
+	const struct file *x = *(struct file *const *)a;
+	const struct file *y = *(struct file *const *)b;
+	const uint32_t donor = FS_MAPPING_INFO_DONOR, alias = FS_MAPPING_INFO_ALIAS;
+	const mode_t others = S_IWGRP | S_IWOTH;
+	int diff = COMPARE(x->uid, y->uid);	/* root serves all */
+
+	if (!diff)
+		diff = COMPARE(x->mode & others, y->mode & others);
+	if (!diff)
+		diff = COMPARE(y->info.state & donor, x->info.state & donor);
+	if (!diff)
+		diff = COMPARE(y->info.state & alias, x->info.state & alias);
+	/* The kernel never changes the blocks of an immutable file. */
+	if (!diff)
+		diff = COMPARE(y->immutable, x->immutable);
+	if (!diff)
+		diff = COMPARE(x->born, y->born);
+	if (!diff)
+		diff = COMPARE(x->ino, y->ino);
+	return diff;
+}
+
+/* Take @file into the team of @donor, with what that means for it. */
+static void join(struct file *donor, struct file *file)
+{
+	file->donor = donor;
+	if (donor_serves(donor, file))
+		file->kept = file->info.state & FS_MAPPING_INFO_KEPT;
+	else if (file->info.state)
+		file_skip(file, REASON_OTHER_DONOR);
+}
+
+size_t donor_choose(struct file **file, size_t n, struct team *team)
+{
+	enum reason reason, kept = REASON_OWNER;
+	size_t used = 0, i, k;
+
+	qsort(file, n, sizeof(*file), by_fitness);
+	while (used < n) {
+		struct file *donor = file[used++];
+
+		*team = (struct team){ .donor = donor, .member = file + used };
+		for (i = used; i < n; i++) {
+			struct file *this = file[i];
+
+			if (donor_may_serve(donor, this) != REASON_NONE)
+				continue;
+			join(donor, this);
+			/* Keep the order of the rest. */
+			for (k = i; k > used; k--)
+				file[k] = file[k - 1];
+			file[used++] = this;
+			team->n++;
+		}
+		if (team->n) {
+			donor->donor = donor;
+			return used;
+		}
+		/* Alone; say what the nearest copy has against it. */
+		for (i = 0; i < n; i++) {
+			if (file[i] == donor)
+				continue;
+			reason = donor_may_serve(file[i], donor);
+			if (reason != REASON_NONE)
+				kept = reason;
+			if (reason == REASON_WRITABLE)
+				break;
+		}
+		file_skip(donor, kept);
+		kept = REASON_OWNER;
+	}
+	return 0;
+}

@@ -1,0 +1,278 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "file.h"
+#include "msg.h"
+
+const struct reason_text reasons[REASON_COUNT] = {
+	[REASON_NONE] = { "none", "" },
+	[REASON_FAILED] = { "failed", "failed, as the messages say" },
+	[REASON_VANISHED] = { "vanished", "it was removed or renamed meanwhile" },
+	[REASON_CHANGED] = { "changed", "it was changed or replaced meanwhile" },
+	[REASON_BEING_WRITTEN] = { "being_written",
+		"its data has no settled place on disk yet; try again when nobody writes it" },
+	[REASON_NO_BLOCKS] = { "no_blocks",
+		"it has no data blocks that could be shared (inline data, or nothing but holes)" },
+	[REASON_ENCRYPTED] = { "encrypted", "its blocks are encrypted, so they prove nothing" },
+	[REASON_FILESYSTEM] = { "filesystem", "its file system can't share blocks" },
+	[REASON_OWNER] = { "owner",
+		"neither root nor its own owner owns a copy to share with; another user's file is not trusted" },
+	[REASON_WRITABLE] = { "writable",
+		"users who may not write it may write every copy that it could share with" },
+	[REASON_OTHER_DONOR] = { "other_donor",
+		"it shares its page cache with other copies already; refalias release ends that" },
+	[REASON_IMMUTABLE] = { "immutable",
+		"it is immutable and has blocks of its own; chattr -i it, run refalias, chattr +i it" },
+	[REASON_NOT_REFLINKED] = { "not_reflinked", "it has blocks of its own, and --no-reflink was given" },
+	[REASON_NO_KERNEL] = { "no_kernel", "the running kernel can't share page caches" },
+};
+
+/* Directories that are likely to be needed again, overwritten in turn. */
+static struct dir *open_dirs[64];
+static size_t next_dir;
+
+void files_add(struct files *files, struct file *file)
+{
+	if (files->n == files->space) {
+		files->space = files->space ? 2 * files->space : 64;
+		files->file = xrealloc(files->file, files->space, sizeof(*files->file));
+	}
+	files->file[files->n++] = file;
+}
+
+void files_free(struct files *files)
+{
+	size_t i;
+
+	for (i = 0; i < files->n; i++)
+		free(files->file[i]);
+	free(files->file);
+	*files = (struct files){ 0 };
+}
+
+static int dir_open_below(int parent, struct dir *dir)
+{
+	struct dir **place = &open_dirs[next_dir++ % 64];
+
+	dir->fd = openat(parent, dir->name,
+			 O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+	if (dir->fd < 0)
+		return -1;
+	if (*place) {
+		close((*place)->fd);
+		(*place)->fd = -1;
+	}
+	*place = dir;
+	return dir->fd;
+}
+
+/*
+ * A step at a time from the nearest directory that is open: a path of all names
+ * can be longer than the kernel takes, and could lead elsewhere by now.
+ */
+int dir_open(struct dir *dir)
+{
+	struct dir **below = NULL;
+	size_t depth = 0, space = 0;
+	int fd = AT_FDCWD;
+
+	for (; dir; dir = dir->parent) {
+		if (dir->fd >= 0) {
+			fd = dir->fd;
+			break;
+		}
+		if (depth == space) {
+			space += 64;
+			below = xrealloc(below, space, sizeof(*below));
+		}
+		below[depth++] = dir;
+	}
+	while (depth && (fd >= 0 || fd == AT_FDCWD))
+		fd = dir_open_below(fd, below[--depth]);
+	free(below);
+	return fd;
+}
+
+int open_quietly(int dirfd, const char *name, int flags)
+{
+	int fd;
+
+	flags |= O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY;
+	fd = openat(dirfd, name, flags | O_NOATIME);
+	if (fd < 0 && errno == EPERM)
+		fd = openat(dirfd, name, flags);
+	return fd;
+}
+
+const char *describe_error(int err)
+{
+	switch (err) {
+	case EBADF:
+		return "the file must be open for reading; this is an error in refalias, please report it";
+	case EFAULT:
+		return "the kernel can't reach the argument; this is an error in refalias, please report it";
+	case EINTR:
+		return "a signal ended the call; run refalias again";
+	case ENOMEM:
+		return "the kernel is out of memory, or the memory limit of this cgroup is reached; free some and run refalias again";
+	case EIO:
+		return "the disk or its file system is damaged: see the kernel's log (dmesg)";
+	default:
+		return NULL;
+	}
+}
+
+const char *describe_open_error(int err)
+{
+	switch (err) {
+	case EACCES:
+	case EPERM:
+		return "run refalias as root, or leave this path out";
+	case ENOENT:
+		return "check the path";
+	case ELOOP:
+		return "symbolic links are not followed: give what it points to";
+	case ENOTDIR:
+		return "a part of the path is no directory: check the path";
+	case ENAMETOOLONG:
+		return "change into a directory above it and give a relative path";
+	case EMFILE:
+	case ENFILE:
+		return "too many files are open: raise the limit (ulimit -n, fs.file-max)";
+	case EWOULDBLOCK:
+		return "another program holds a lease on it: try again later";
+	case ESTALE:
+		return "it was removed on the server: try again";
+	default:
+		return describe_error(err);
+	}
+}
+
+/* The file is not what was walked, and that is nobody's fault. */
+static int file_lost(struct file *file, enum reason reason)
+{
+	char *path = file_printable(file);
+
+	msg_note("%s: left out: %s", path, reasons[reason].text);
+	free(path);
+	file->reason = reason;
+	return -1;
+}
+
+int file_open(struct file *file)
+{
+	struct stat st;
+	int fd, err;
+
+	fd = file->dir ? dir_open(file->dir) : AT_FDCWD;
+	if (fd >= 0 || fd == AT_FDCWD)
+		fd = open_quietly(fd, file->name, 0);
+	if (fd < 0) {
+		if (errno == ENOENT)
+			return file_lost(file, REASON_VANISHED);
+		/* A link, a device without driver or a socket took the name. */
+		if (errno == ELOOP || errno == ENXIO || errno == ENOTDIR)
+			return file_lost(file, REASON_CHANGED);
+		file_error(file, "can't open", errno, describe_open_error(errno));
+		return -1;
+	}
+	if (fstat(fd, &st) < 0) {
+		err = errno;
+		close(fd);
+		file_error(file, "can't stat", err, describe_open_error(err));
+		return -1;
+	}
+	if (st.st_dev != file->dev || st.st_ino != file->ino ||
+	    (uint64_t)st.st_size != file->size || st.st_uid != file->uid ||
+	    st.st_mode != file->mode ||
+	    st.st_mtim.tv_sec != file->mtime.tv_sec ||
+	    st.st_mtim.tv_nsec != file->mtime.tv_nsec) {
+		close(fd);
+		return file_lost(file, REASON_CHANGED);
+	}
+	return fd;
+}
+
+char *file_path(const struct file *file)
+{
+	size_t len = strlen(file->name), n;
+	const struct dir *dir;
+	char *path, *at;
+
+	for (dir = file->dir; dir; dir = dir->parent)
+		len += strlen(dir->name) + 1;
+	path = xzalloc(len + 1);
+	at = path + len - strlen(file->name);
+	memcpy(at, file->name, strlen(file->name));
+	for (dir = file->dir; dir; dir = dir->parent) {
+		n = strlen(dir->name);
+		/* The user's own "/" or "dir/" ends with a slash already. */
+		if (n && dir->name[n - 1] != '/')
+			*--at = '/';
+		at -= n;
+		memcpy(at, dir->name, n);
+	}
+	memmove(path, at, strlen(at) + 1);
+	return path;
+}
+
+char *file_printable(const struct file *file)
+{
+	char *path = file_path(file), *text = printable(path);
+
+	free(path);
+	return text;
+}
+
+void file_error(struct file *file, const char *what, int err, const char *advice)
+{
+	char *path = file_printable(file);
+
+	file->reason = REASON_FAILED;
+	msg_error("%s: %s%s%s%s%s", path, what, err ? ": " : "",
+		  err ? strerror(err) : "", advice ? "; " : "", advice ? advice : "");
+	free(path);
+}
+
+void file_verbose(const struct file *file, const char *text)
+{
+	char *path;
+
+	if (verbosity < 1)
+		return;
+	path = file_printable(file);
+	msg_verbose("%s: %s", path, text);
+	free(path);
+}
+
+void file_skip(struct file *file, enum reason reason)
+{
+	char *text;
+
+	file->reason = reason;
+	text = xasprintf("skipped: %s", reasons[reason].text);
+	file_verbose(file, text);
+	free(text);
+}
+
+void file_unsupported(struct file *file, const char *what, const char *advice)
+{
+	static dev_t told[64];
+	static size_t n;
+	size_t i;
+
+	for (i = 0; i < n; i++) {
+		if (told[i] == file->dev) {
+			file_skip(file, REASON_FILESYSTEM);
+			return;
+		}
+	}
+	if (n < sizeof(told) / sizeof(told[0]))
+		told[n++] = file->dev;
+	file_error(file, what, 0, advice);
+	file->reason = REASON_FILESYSTEM;
+}

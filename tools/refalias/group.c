@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <stdlib.h>
+
+#include "group.h"
+
+static int by_size(const void *a, const void *b)
+{
+	const struct file *x = *(struct file *const *)a;
+	const struct file *y = *(struct file *const *)b;
+	int diff = COMPARE(x->dev, y->dev);
+
+	if (!diff)
+		diff = COMPARE(x->size, y->size);
+	if (!diff)
+		diff = COMPARE(x->ino, y->ino);
+	if (!diff)
+		diff = COMPARE(x->order, y->order);
+	return diff;
+}
+
+void group_sort(struct files *files)
+{
+	struct file **file = files->file;
+	size_t i, n = 0;
+
+	if (!files->n)
+		return;
+	qsort(file, files->n, sizeof(*file), by_size);
+	for (i = 1; i < files->n; i++) {
+		if (file[i]->dev == file[n]->dev && file[i]->ino == file[n]->ino)
+			free(file[i]);
+		else
+			file[++n] = file[i];
+	}
+	files->n = n + 1;
+}
+
+size_t group_next(const struct files *files, size_t *from)
+{
+	struct file **file = files->file;
+	size_t end;
+
+	for (; *from < files->n; *from = end) {
+		end = *from + 1;
+		while (end < files->n && file[end]->dev == file[*from]->dev &&
+		       file[end]->size == file[*from]->size)
+			end++;
+		if (end - *from > 1)
+			return end - *from;
+	}
+	return 0;
+}

@@ -1,0 +1,22 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * Step 2: group the files that can be identical: same device, same size.
+ */
+#ifndef REFALIAS_GROUP_H
+#define REFALIAS_GROUP_H
+
+#include "file.h"
+
+/*
+ * Sort @files by device, size and inode number and drop all names of an inode
+ * but the first that was walked.
+ */
+void group_sort(struct files *files);
+
+/*
+ * The next group in @files, as group_sort() left them, from *@from on: returns
+ * the number of its files, at least two, and its place in *@from; 0 at the end.
+ */
+size_t group_next(const struct files *files, size_t *from);
+
+#endif

@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+#include <wchar.h>
+#include <wctype.h>
+
+#include "msg.h"
+
+int verbosity;
+volatile sig_atomic_t interrupted;
+
+static size_t failures;
+static bool progress_shown;
+
+static void on_signal(int sig)
+{
+	(void)sig;
+	interrupted = 1;
+}
+
+void catch_signals(void)
+{
+	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+
+	sigaction(SIGINT, &act, NULL);
+	sigaction(SIGTERM, &act, NULL);
+}
+
+static void __attribute__((format(printf, 1, 0))) message(const char *fmt, va_list ap)
+{
+	progress_end();
+	fputs("refalias: ", stderr);
+	vfprintf(stderr, fmt, ap);
+	fputc('\n', stderr);
+}
+
+void msg_error(const char *fmt, ...)
+{
+	va_list ap;
+
+	failures++;
+	va_start(ap, fmt);
+	message(fmt, ap);
+	va_end(ap);
+}
+
+void msg_note(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (verbosity < 0)
+		return;
+	va_start(ap, fmt);
+	message(fmt, ap);
+	va_end(ap);
+}
+
+void msg_verbose(const char *fmt, ...)
+{
+	va_list ap;
+
+	if (verbosity < 1)
+		return;
+	va_start(ap, fmt);
+	message(fmt, ap);
+	va_end(ap);
+}
+
+size_t msg_failures(void)
+{
+	return failures;
+}
+
+void progress(const char *what, size_t done, size_t total)
+{
+	static struct timespec last;
+	static int terminal = -1;
+	struct timespec now;
+
+	if (terminal < 0)
+		terminal = isatty(STDERR_FILENO);
+	if (!terminal || verbosity < 0)
+		return;
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	if ((now.tv_sec - last.tv_sec) * 1000 +
+	    (now.tv_nsec - last.tv_nsec) / 1000000 < 200)
+		return;
+	last = now;
+	if (total)
+		fprintf(stderr, "\r\033[K%s: %zu of %zu", what, done, total);
+	else
+		fprintf(stderr, "\r\033[K%s: %zu", what, done);
+	progress_shown = true;
+}
+
+void progress_end(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
+static void *check_alloc(void *ptr)
+{
+	if (!ptr) {
+		msg_error("out of memory: give fewer paths at a time, or a larger --minimum-size");
+		exit(STATUS_FAILED);
+	}
+	return ptr;
+}
+
+void *xrealloc(void *ptr, size_t n, size_t size)
+{
+	return check_alloc(reallocarray(ptr, n, size));
+}
+
+void *xzalloc(size_t size)
+{
+	return check_alloc(calloc(1, size));
+}
+
+char *xasprintf(const char *fmt, ...)
+{
+	char *text = NULL;
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (vasprintf(&text, fmt, ap) < 0)
+		text = NULL;
+	va_end(ap);
+	return check_alloc(text);
+}
+
+char *printable(const char *name)
+{
+	size_t left = strlen(name), n;
+	char *text = xzalloc(4 * left + 1), *to = text;
+	mbstate_t state = { 0 };
+	wchar_t wc;
+
+	for (; left; name += n, left -= n) {
+		n = mbrtowc(&wc, name, left, &state);
+		if (n == (size_t)-1 || n == (size_t)-2 || !iswprint((wint_t)wc) ||
+		    (name[0] == '\\' && name[1] == 'x')) {
+			to += sprintf(to, "\\x%02x", (unsigned char)*name);
+			memset(&state, 0, sizeof(state));
+			n = 1;
+		} else {
+			memcpy(to, name, n);
+			to += n;
+		}
+	}
+	return text;
+}
+
+bool parse_size(const char *text, uint64_t *size)
+{
+	static const char units[] = "KMGTP";
+	unsigned long long value;
+	unsigned int shift = 0;
+	const char *unit;
+	char *end;
+
+	/* strtoull() would take a sign or spaces as well. */
+	if (*text < '0' || *text > '9')
+		return false;
+	errno = 0;
+	value = strtoull(text, &end, 10);
+	if (errno)
+		return false;
+	if (*end) {
+		unit = strchr(units, *end >= 'a' ? *end - 'a' + 'A' : *end);
+		if (!unit)
+			return false;
+		shift = 10 * (unsigned int)(unit - units + 1);
+		end++;
+		if (*end && strcmp(end, "iB") != 0)
+			return false;
+	}
+	if (value > (UINT64_MAX >> 1) >> shift)
+		return false;
+	*size = (uint64_t)value << shift;
+	return true;
+}
+
+const char *format_size(uint64_t size, char buf[16])
+{
+	static const char units[] = "BKMGTPE";
+	double value = (double)size;
+	size_t unit = 0;
+
+	/* 1023.95K would be printed as 1024.0K. */
+	while (value >= 1023.95 && unit + 2 < sizeof(units)) {
+		value /= 1024;
+		unit++;
+	}
+	if (unit)
+		snprintf(buf, 16, "%.1f%c", value, units[unit]);
+	else
+		snprintf(buf, 16, "%u", (unsigned int)size);
+	return buf;
+}

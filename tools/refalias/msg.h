@@ -1,0 +1,66 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What every step needs: messages, progress, signals, memory, sizes.
+ */
+#ifndef REFALIAS_MSG_H
+#define REFALIAS_MSG_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+/* Exit statuses. */
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+
+/* -1: errors only; 0: normal; 1: a line for every file acted upon. */
+extern int verbosity;
+
+/* Set by SIGINT and SIGTERM; long loops end at the next file when they see it. */
+extern volatile sig_atomic_t interrupted;
+
+/* Let SIGINT and SIGTERM set @interrupted; a second one kills as usual. */
+void catch_signals(void);
+
+/*
+ * One line on standard error, with the program's name in front and without a
+ * newline in @fmt.  msg_error() counts as a failure and is never suppressed,
+ * msg_note() is suppressed by -q, msg_verbose() is shown with -v only.
+ */
+void msg_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void msg_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+void msg_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/* Number of msg_error() calls so far; not zero means exit status 1. */
+size_t msg_failures(void);
+
+/*
+ * Show how far the work is: "what: done" or, with @total not zero, "what:
+ * done of total".  Only if standard error is a terminal, and a few times a
+ * second at most.  The next message clears the line; so does progress_end().
+ */
+void progress(const char *what, size_t done, size_t total);
+void progress_end(void);
+
+/* Allocate or end the program with a message. */
+void *xrealloc(void *ptr, size_t n, size_t size);
+void *xzalloc(size_t size);
+char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+
+/*
+ * A copy of @name for people: what the locale can't print, invalid bytes and
+ * control characters, is written as \xHH, as is a backslash before an x.
+ * To be freed by the caller.
+ */
+char *printable(const char *name);
+
+/*
+ * Read a number of bytes, with an optional suffix K, M, G, T or P for powers of
+ * 1024 ("KiB" and the like are the same).  False if @text is none or too big.
+ */
+bool parse_size(const char *text, uint64_t *size);
+
+/* Write @size for people, like "1.5M", into @buf. */
+const char *format_size(uint64_t size, char buf[16]);
+
+#endif

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What of a file is in the page cache, and leaving that as it was.
+ */
+#ifndef REFALIAS_RESIDENT_H
+#define REFALIAS_RESIDENT_H
+
+#include <stdint.h>
+
+/*
+ * Bytes of the page cache that the first @size bytes of the open file @fd
+ * occupy; -1 if the caller may not know.
+ */
+int64_t resident_bytes(int fd, uint64_t size);
+
+/* What was resident of @length bytes at @offset of @fd. */
+struct resident {
+	int fd;
+	uint64_t offset, length;
+	unsigned char *pages;	/* as from mincore(2); NULL: all or nothing */
+	int all;		/* if so, which */
+};
+
+/*
+ * Remember what is resident before a range is read, and drop afterwards what
+ * was not: reading to compare should not fill the memory.  @offset is a
+ * multiple of the page size.
+ */
+void resident_save(struct resident *resident, int fd, uint64_t offset, uint64_t length);
+void resident_restore(struct resident *resident);
+
+#endif

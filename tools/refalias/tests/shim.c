@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * To be preloaded into refalias by its tests: makes things happen between
+ * two of its steps that else depend on timing or on broken hardware.
+ *
+ * SHIM_COMMAND  shell command, run once before the first FIEMAP call
+ * SHIM_CALL     name of a call that fails: alias, release, info, fiemap or
+ *               dedupe (for each destination)
+ * SHIM_ERRNO    the number of its error; 0: dedupe claims success, but does nothing
+ * SHIM_OLD      if set, there is no cachestat(2)
+ * SHIM_KERNEL   if set, and the kernel has no mapping calls, INFO succeeds and
+ *               calls every file ordinary
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <linux/fiemap.h>
+#include <linux/fs.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include <linux/mapping_alias.h>
+
+enum { CACHESTAT = 451 };	/* system call number, newer than many headers */
+
+static const char *name_of(unsigned long request)
+{
+	switch (request) {
+	case FS_IOC_MAPPING_ALIAS:
+		return "alias";
+	case FS_IOC_MAPPING_RELEASE:
+		return "release";
+	case FS_IOC_MAPPING_INFO:
+		return "info";
+	case FS_IOC_FIEMAP:
+		return "fiemap";
+	case FIDEDUPERANGE:
+		return "dedupe";
+	default:
+		return "";
+	}
+}
+
+static void run_command(void)
+{
+	const char *command = getenv("SHIM_COMMAND");
+	static int done;
+
+	if (!command || done++)
+		return;
+	unsetenv("LD_PRELOAD");
+	if (system(command) != 0)
+		abort();
+}
+
+long syscall(long number, ...)
+{
+	long (*next)(long, long, long, long, long, long, long) =
+		(long (*)(long, long, long, long, long, long, long))dlsym(RTLD_NEXT, "syscall");
+	long a[6];
+	va_list ap;
+	int i;
+
+	va_start(ap, number);
+	for (i = 0; i < 6; i++)
+		a[i] = va_arg(ap, long);
+	va_end(ap);
+	if (number == CACHESTAT && getenv("SHIM_OLD")) {
+		errno = ENOSYS;
+		return -1;
+	}
+	return next(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+int ioctl(int fd, unsigned long request, ...)
+{
+	int (*next)(int, unsigned long, void *) =
+		(int (*)(int, unsigned long, void *))dlsym(RTLD_NEXT, "ioctl");
+	const char *call = getenv("SHIM_CALL"), *number = getenv("SHIM_ERRNO");
+	struct file_dedupe_range *range;
+	void *argument;
+	va_list ap;
+	int ret, i;
+
+	va_start(ap, request);
+	argument = va_arg(ap, void *);
+	va_end(ap);
+
+	if (request == FS_IOC_FIEMAP)
+		run_command();
+	if (call && number && !strcmp(name_of(request), call)) {
+		if (request != FIDEDUPERANGE) {
+			errno = atoi(number);
+			return -1;
+		}
+		range = argument;
+		for (i = 0; i < range->dest_count; i++)
+			range->info[i].status = -atoi(number);
+		return 0;
+	}
+	ret = next(fd, request, argument);
+	if (ret < 0 && errno == ENOTTY && request == FS_IOC_MAPPING_INFO &&
+	    getenv("SHIM_KERNEL")) {
+		memset(argument, 0, sizeof(struct fs_mapping_info));
+		ret = 0;
+	}
+	return ret;
+}
