@@ -1,0 +1,417 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Calls that cross each other or the files' users.  A kernel with lockdep says
+ * most here, and its log is looked at after each test.
+ */
+
+#include <pthread.h>
+#include <stdalign.h>
+#include <stdatomic.h>
+
+#include "common.h"
+
+#define ROUNDS 100
+
+struct call {
+	pthread_barrier_t *barrier;
+	const char *name;
+	const char *donor;
+	unsigned int flags;
+	int err;
+	pthread_t thread;
+};
+
+static void *make_call(void *arg)
+{
+	struct call *call = arg;
+
+	pthread_barrier_wait(call->barrier);
+	call->err = alias_file(call->name, call->donor, call->flags);
+	return NULL;
+}
+
+/* Make @n calls at the same time. */
+static void cross(struct __test_metadata *_metadata, struct call *calls, int n)
+{
+	pthread_barrier_t barrier;
+	int i;
+
+	ASSERT_EQ(0, pthread_barrier_init(&barrier, NULL, n));
+	for (i = 0; i < n; i++) {
+		calls[i].barrier = &barrier;
+		ASSERT_EQ(0, pthread_create(&calls[i].thread, NULL, make_call,
+					    &calls[i]));
+	}
+	for (i = 0; i < n; i++)
+		ASSERT_EQ(0, pthread_join(calls[i].thread, NULL));
+	ASSERT_EQ(0, pthread_barrier_destroy(&barrier));
+}
+
+/* Two files, each to be the other's alias: one of them becomes it. */
+TEST_F(fs, crossing)
+{
+	struct call calls[] = {
+		{ .name = "alias", .donor = "donor", .flags = KEEP },
+		{ .name = "donor", .donor = "alias", .flags = KEEP },
+	};
+	unsigned int states[2];
+	int i, winner;
+
+	donor_and_alias(_metadata);
+	for (i = 0; i < ROUNDS; i++) {
+		cross(_metadata, calls, 2);
+		ASSERT_EQ(1, (calls[0].err == 0) + (calls[1].err == 0));
+		winner = calls[0].err ? 1 : 0;
+		/* The other came late, or saw a file that is just changing. */
+		ASSERT_TRUE(calls[!winner].err == -EINVAL ||
+			    calls[!winner].err == -EBUSY) {
+			TH_LOG("%s", strerror(-calls[!winner].err));
+		}
+		states[0] = state_of(_metadata, "alias");
+		states[1] = state_of(_metadata, "donor");
+		ASSERT_EQ(KEPT, states[winner]);
+		ASSERT_EQ(DONOR, states[!winner]);
+		ASSERT_EQ(0, release_file("alias"));
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "alias"));
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	}
+}
+
+/* Three files in a ring: whatever comes out of it, it is no ring and no chain. */
+TEST_F(fs, ring)
+{
+	static const char * const names[] = { "alias", "donor", "third" };
+	struct call calls[] = {
+		{ .name = "alias", .donor = "donor", .flags = KEEP },
+		{ .name = "donor", .donor = "third", .flags = KEEP },
+		{ .name = "third", .donor = "alias", .flags = KEEP },
+	};
+	int i, j, k, aliases, donors, works;
+	struct fs_mapping_info info;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "third");
+	for (i = 0; i < ROUNDS; i++) {
+		cross(_metadata, calls, 3);
+		aliases = 0;
+		donors = 0;
+		works = 0;
+		for (j = 0; j < 3; j++) {
+			works += !calls[j].err;
+			info = info_file(_metadata, names[j]);
+			ASSERT_NE(ALIAS | DONOR, info.state & (ALIAS | DONOR));
+			donors += info.nr_aliases;
+			if (!(info.state & ALIAS))
+				continue;
+			aliases++;
+			for (k = 0; k < 3; k++)
+				if (ino_of(_metadata, names[k]) ==
+				    info.donor_ino)
+					break;
+			ASSERT_GT(3, k);
+			ASSERT_EQ(DONOR, state_of(_metadata, names[k]));
+		}
+		ASSERT_LE(1, aliases);
+		ASSERT_EQ(works, aliases);
+		ASSERT_EQ(donors, aliases);
+		for (j = 0; j < 3; j++)
+			ASSERT_EQ(0, release_file(names[j]));
+		for (j = 0; j < 3; j++)
+			ASSERT_EQ(ORDINARY, state_of(_metadata, names[j]));
+	}
+}
+
+/* The same call from all sides is one alias, and all succeed. */
+TEST_F(fs, same_call)
+{
+	struct call calls[] = {
+		{ .name = "alias", .donor = "donor", .flags = KEEP },
+		{ .name = "alias", .donor = "donor", .flags = 0 },
+		{ .name = "alias", .donor = "donor", .flags = KEEP },
+	};
+	int i, j;
+
+	donor_and_alias(_metadata);
+	for (i = 0; i < ROUNDS; i++) {
+		cross(_metadata, calls, 3);
+		for (j = 0; j < 3; j++) {
+			ASSERT_EQ(0, calls[j].err) {
+				TH_LOG("%s", strerror(-calls[j].err));
+			}
+		}
+		ASSERT_EQ(KEPT, state_of(_metadata, "alias"));
+		ASSERT_EQ(1, info_file(_metadata, "donor").nr_aliases);
+		ASSERT_EQ(0, release_file("alias"));
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "donor"));
+		ASSERT_EQ(0, try_open("alias", O_RDWR));
+		ASSERT_EQ(0, try_open("donor", O_RDWR));
+	}
+}
+
+/* Two donors want the same file. */
+TEST_F(fs, two_donors)
+{
+	struct call calls[] = {
+		{ .name = "alias", .donor = "donor", .flags = KEEP },
+		{ .name = "alias", .donor = "third", .flags = KEEP },
+	};
+	int i, winner;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "third");
+	for (i = 0; i < ROUNDS; i++) {
+		cross(_metadata, calls, 2);
+		winner = calls[0].err ? 1 : 0;
+		ASSERT_EQ(0, calls[winner].err);
+		ASSERT_EQ(-EBUSY, calls[!winner].err);
+		ASSERT_EQ(ino_of(_metadata, calls[winner].donor),
+			  info_file(_metadata, "alias").donor_ino);
+		ASSERT_EQ(0, release_file("alias"));
+		ASSERT_EQ(0, try_open("donor", O_RDWR));
+		ASSERT_EQ(0, try_open("third", O_RDWR));
+	}
+}
+
+static const char same_block[BLK] = "the same in each block";
+
+/* Make @name of equal blocks, owned by ALICE. */
+static void make_equal_blocks(struct __test_metadata *_metadata,
+			      const char *name)
+{
+	int fd = xopen(_metadata, name, O_WRONLY | O_CREAT);
+	int i;
+
+	for (i = 0; i < PAIR_BLOCKS; i++)
+		ASSERT_EQ(BLK, write(fd, same_block, BLK));
+	ASSERT_EQ(0, fchown(fd, ALICE, ALICE));
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+}
+
+/*
+ * FIDEDUPERANGE locks two inodes in full, and it is refused so late that all
+ * locks were taken.  If two inodes named the same lock, it would be out of
+ * balance, and what comes next on either file would hang or warn.
+ */
+TEST_F(fs, dedupe_locks_both)
+{
+	int alias, donor, i, j, fd;
+	unsigned char *map;
+	pid_t pid;
+
+	make_equal_blocks(_metadata, "donor");
+	clone_file(_metadata, "donor", "alias");
+	ASSERT_EQ(0, chown("alias", ALICE, ALICE));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+
+	pid = fork_as(_metadata, ALICE, 0);
+	if (!pid) {
+		alias = xopen(_metadata, "alias", O_RDONLY);
+		donor = xopen(_metadata, "donor", O_RDONLY);
+		for (i = 0; i < PAIR_BLOCKS; i += 3) {
+			for (j = 0; j < PAIR_BLOCKS; j += 5) {
+				dedupe(donor, i * BLK, alias, j * BLK, BLK);
+				dedupe(alias, i * BLK, donor, j * BLK, BLK);
+			}
+		}
+		child_exit(0);
+	}
+	ASSERT_EQ(0, child_result(_metadata, pid));
+
+	/* Faults take the lock shared, all of these take it exclusive. */
+	map = map_file(_metadata, "alias", BLK);
+	EXPECT_EQ(0, memcmp(map, same_block, BLK));
+	ASSERT_EQ(0, munmap(map, BLK));
+	clone_file(_metadata, "donor", "third");
+	EXPECT_EQ(0, alias_file("third", "alias", KEEP));
+	ASSERT_EQ(0, release_file("donor"));
+	for (i = 0; i < 2; i++) {
+		fd = xopen(_metadata, i ? "alias" : "donor", O_RDWR);
+		ASSERT_EQ(0, ftruncate(fd, BLK));
+		ASSERT_EQ(BLK, pwrite(fd, same_block, BLK, 0));
+		map = mmap(NULL, BLK, PROT_READ | PROT_WRITE, MAP_SHARED,
+			   fd, 0);
+		ASSERT_NE(MAP_FAILED, map);
+		map[0] = 'T';
+		ASSERT_EQ(0, munmap(map, BLK));
+		ASSERT_EQ(0, fsync(fd));
+		close(fd);
+	}
+}
+
+/* XFS_IOC_SCRUB_METADATA; returns 0 if there is nothing to complain about */
+static int scrub(int fd, __u32 type)
+{
+	struct {
+		__u32 type, flags;
+		__u64 ino;
+		__u32 gen, agno;
+		__u64 reserved[5];
+	} arg = { .type = type };
+
+	if (ioctl(fd, _IOC(_IOC_READ | _IOC_WRITE, 'X', 60, sizeof(arg)), &arg))
+		return -errno;
+	return arg.flags;
+}
+
+/* XFS's online check locks a file's page cache, and may find nothing wrong. */
+TEST_F(fs, scrub)
+{
+	static const char * const names[] = { "alias", "donor" };
+	static const __u32 types[] = {
+		11, 12, 14,		/* inode, data fork, copy-on-write fork */
+	};
+	size_t i, j;
+	int fd;
+
+	if (strcmp(variant->type, "xfs"))
+		return;
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = xopen(_metadata, names[i], O_RDONLY);
+		for (j = 0; j < ARRAY_SIZE(types); j++)
+			EXPECT_EQ(0, scrub(fd, types[j]))
+				TH_LOG("scrub %u of %s", types[j], names[i]);
+		close(fd);
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
+	}
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
+/* Scrubbing a directory takes and drops all inodes in it, in a transaction. */
+TEST_F(fs, scrub_lets_alias_end)
+{
+	int alias, dir;
+
+	if (strcmp(variant->type, "xfs"))
+		return;
+	donor_and_alias(_metadata);
+	alias = xopen(_metadata, "alias", O_RDONLY);
+	ASSERT_EQ(0, alias_file("alias", "donor", 0));
+	dir = xopen(_metadata, ".", O_RDONLY | O_DIRECTORY);
+	EXPECT_EQ(0, scrub(dir, 15));	/* directory entries */
+	close(dir);
+	EXPECT_EQ(ALIAS, state_of(_metadata, "alias"));
+	close(alias);
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+}
+
+/* Users of the files, who are there while they become and cease to be aliases. */
+struct user {
+	void (*use)(struct user *user);
+	const char *name;
+	atomic_bool *stop;
+	bool wrong;
+	unsigned long rounds;
+	pthread_t thread;
+};
+
+static void use_read(struct user *user)
+{
+	unsigned char buf[PAIR_SIZE];
+	int fd = open(user->name, O_RDONLY | O_CLOEXEC);
+	size_t i;
+
+	if (pread(fd, buf, sizeof(buf), 0) != sizeof(buf))
+		user->wrong = true;
+	for (i = 0; i < sizeof(buf) && !user->wrong; i += 64)
+		user->wrong = buf[i] != pattern(1, i);
+	close(fd);
+}
+
+static void use_faults(struct user *user)
+{
+	int fd = open(user->name, O_RDONLY | O_CLOEXEC);
+	unsigned char *map;
+
+	map = mmap(NULL, PAIR_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+	if (map == MAP_FAILED) {
+		user->wrong = true;
+	} else {
+		user->wrong = !map_has(map, PAIR_SIZE, 1);
+		madvise(map, PAIR_SIZE, MADV_DONTNEED);
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		user->wrong |= !map_has(map, PAIR_SIZE, 1);
+		munmap(map, PAIR_SIZE);
+	}
+	close(fd);
+}
+
+static void use_direct(struct user *user)
+{
+	static alignas(BLK) unsigned char buf[PAIR_SIZE];
+	int fd = open(user->name, O_RDONLY | O_DIRECT | O_CLOEXEC);
+	size_t i;
+
+	if (pread(fd, buf, sizeof(buf), 0) != sizeof(buf))
+		user->wrong = true;
+	for (i = 0; i < sizeof(buf) && !user->wrong; i += 64)
+		user->wrong = buf[i] != pattern(1, i);
+	close(fd);
+}
+
+/* Work on a file that shares the blocks, but has nothing to do with aliases. */
+static void use_truncate(struct user *user)
+{
+	int fd = open(user->name, O_RDWR | O_CLOEXEC);
+	char c = 'x';
+
+	if (ftruncate(fd, BLK) || ftruncate(fd, PAIR_SIZE) ||
+	    pwrite(fd, &c, 1, PAIR_SIZE / 2) != 1)
+		user->wrong = true;
+	close(fd);
+}
+
+static void *be_user(void *arg)
+{
+	struct user *user = arg;
+
+	while (!atomic_load(user->stop) && !user->wrong) {
+		user->use(user);
+		user->rounds++;
+	}
+	return NULL;
+}
+
+TEST_F(fs, users_meanwhile)
+{
+	atomic_bool stop = false;
+	struct user users[] = {
+		{ .use = use_read, .name = "alias" },
+		{ .use = use_faults, .name = "alias" },
+		{ .use = use_read, .name = "donor" },
+		{ .use = use_faults, .name = "donor" },
+		{ .use = use_direct, .name = "alias" },
+		{ .use = use_truncate, .name = "third" },
+	};
+	size_t i;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "third");
+	for (i = 0; i < ARRAY_SIZE(users); i++) {
+		users[i].stop = &stop;
+		ASSERT_EQ(0, pthread_create(&users[i].thread, NULL, be_user,
+					    &users[i]));
+	}
+	for (i = 0; i < ROUNDS; i++) {
+		/* A new inode each time: an inode in use is an alias for long. */
+		clone_file(_metadata, "donor", "new");
+		EXPECT_EQ(0, rename("new", "alias"));
+		EXPECT_EQ(0, alias_file("alias", "donor", i % 2 ? KEEP : 0));
+		if (i % 4 == 1)
+			EXPECT_EQ(0, release_file("alias"));
+	}
+	atomic_store(&stop, true);
+	for (i = 0; i < ARRAY_SIZE(users); i++) {
+		ASSERT_EQ(0, pthread_join(users[i].thread, NULL));
+		EXPECT_FALSE(users[i].wrong);
+		EXPECT_LT(0, users[i].rounds);
+	}
+	EXPECT_EQ(0, release_file("donor"));
+	EXPECT_EQ(0, try_open("alias", O_RDWR));
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,447 @@
+// SPDX-License-Identifier: GPL-2.0
+/* An alias shares its data's memory, and nothing else of a file. */
+
+#include <poll.h>
+#include <stdalign.h>
+#include <linux/xattr.h>
+#include <sys/file.h>
+#include <sys/inotify.h>
+#include <sys/xattr.h>
+
+#include "common.h"
+
+/* From linux/posix_acl_xattr.h, which can't be used with sys/types.h. */
+struct acl_entry {
+	__u16 tag;
+	__u16 perm;
+	__u32 id;
+};
+
+struct acl {
+	__u32 version;
+	struct acl_entry entries[5];
+};
+
+/* user::rw-, user:BOB:rwx, group::r--, mask::rwx, other::r-- */
+static const struct acl acl_for_bob = {
+	.version = 2,
+	.entries = {
+		{ 0x01, 6, -1 }, { 0x02, 7, BOB }, { 0x04, 4, -1 },
+		{ 0x10, 7, -1 }, { 0x20, 4, -1 },
+	},
+};
+
+static void do_chmod(struct __test_metadata *_metadata, int fd)
+{
+	ASSERT_EQ(0, fchmod(fd, 0750));
+}
+
+static bool has_chmod(struct __test_metadata *_metadata, int fd)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, fstat(fd, &st));
+	return (st.st_mode & 07777) == 0750;
+}
+
+static void do_chown(struct __test_metadata *_metadata, int fd)
+{
+	ASSERT_EQ(0, fchown(fd, ALICE, BOB));
+}
+
+static bool has_chown(struct __test_metadata *_metadata, int fd)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, fstat(fd, &st));
+	return st.st_uid == ALICE && st.st_gid == BOB;
+}
+
+static void do_utimens(struct __test_metadata *_metadata, int fd)
+{
+	static const struct timespec times[] = { { 1000, 1 }, { 2000, 2 } };
+
+	ASSERT_EQ(0, futimens(fd, times));
+}
+
+static bool has_utimens(struct __test_metadata *_metadata, int fd)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, fstat(fd, &st));
+	return st.st_mtim.tv_sec == 2000 && st.st_mtim.tv_nsec == 2;
+}
+
+static void do_xattr(struct __test_metadata *_metadata, int fd)
+{
+	ASSERT_EQ(0, fsetxattr(fd, "user.alias", "value", 5, 0));
+}
+
+static bool has_xattr(struct __test_metadata *_metadata, int fd)
+{
+	char value[16];
+
+	(void)_metadata;
+	return fgetxattr(fd, "user.alias", value, sizeof(value)) == 5 &&
+	       !memcmp(value, "value", 5);
+}
+
+static void do_acl(struct __test_metadata *_metadata, int fd)
+{
+	ASSERT_EQ(0, fsetxattr(fd, XATTR_NAME_POSIX_ACL_ACCESS, &acl_for_bob,
+			       sizeof(acl_for_bob), 0));
+}
+
+static bool has_acl(struct __test_metadata *_metadata, int fd)
+{
+	struct acl acl;
+
+	(void)_metadata;
+	return fgetxattr(fd, XATTR_NAME_POSIX_ACL_ACCESS, &acl,
+			 sizeof(acl)) == sizeof(acl) &&
+	       !memcmp(&acl, &acl_for_bob, sizeof(acl));
+}
+
+static void do_immutable(struct __test_metadata *_metadata, int fd)
+{
+	int flags = FS_IMMUTABLE_FL;
+
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_SETFLAGS, &flags));
+}
+
+static bool has_immutable(struct __test_metadata *_metadata, int fd)
+{
+	int flags;
+
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_GETFLAGS, &flags));
+	return flags & FS_IMMUTABLE_FL;
+}
+
+static const struct change {
+	const char *name;
+	void (*make)(struct __test_metadata *_metadata, int fd);
+	bool (*made)(struct __test_metadata *_metadata, int fd);
+} changes[] = {
+	{ "chmod", do_chmod, has_chmod },
+	{ "chown", do_chown, has_chown },
+	{ "utimens", do_utimens, has_utimens },
+	{ "xattr", do_xattr, has_xattr },
+	{ "acl", do_acl, has_acl },
+	{ "immutable", do_immutable, has_immutable },
+};
+
+/*
+ * Change an alias's metadata, fsync() it, crash; it must be there afterwards.
+ * @before: the file is opened before it becomes an alias.
+ */
+static void check_fsync(struct __test_metadata *_metadata,
+			struct _test_data_fs *self,
+			const struct _fixture_variant_fs *variant, bool before)
+{
+	const struct change *change;
+	struct stat st, st2;
+	int fd, donor;
+	size_t i;
+
+	make_file(_metadata, "donor", PAIR_SIZE, 1);
+	for (i = 0; i < ARRAY_SIZE(changes); i++)
+		clone_file(_metadata, "donor", changes[i].name);
+	sync();
+
+	for (i = 0; i < ARRAY_SIZE(changes); i++) {
+		change = &changes[i];
+		fd = xopen(_metadata, change->name, O_RDONLY);
+		ASSERT_EQ(0, alias_file(change->name, "donor", KEEP));
+		if (!before) {
+			close(fd);
+			fd = xopen(_metadata, change->name, O_RDONLY);
+		}
+		ASSERT_EQ(0, stat("donor", &st));
+		change->make(_metadata, fd);
+		EXPECT_TRUE(change->made(_metadata, fd));
+		ASSERT_EQ(0, fsync(fd));
+
+		/* The donor has nothing of it. */
+		donor = xopen(_metadata, "donor", O_RDONLY);
+		EXPECT_FALSE(change->made(_metadata, donor));
+		ASSERT_EQ(0, fstat(donor, &st2));
+		EXPECT_EQ(st.st_ctim.tv_nsec, st2.st_ctim.tv_nsec);
+		EXPECT_EQ(st.st_ctim.tv_sec, st2.st_ctim.tv_sec);
+		close(donor);
+
+		crash_fs(_metadata);
+		close(fd);
+		remount_fs(_metadata, self, variant);
+		fd = xopen(_metadata, change->name, O_RDONLY);
+		EXPECT_TRUE(change->made(_metadata, fd)) {
+			TH_LOG("%s is lost", change->name);
+		}
+		EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
+		close(fd);
+		donor = xopen(_metadata, "donor", O_RDONLY);
+		EXPECT_FALSE(change->made(_metadata, donor));
+		close(donor);
+	}
+}
+
+TEST_F(fs, fsync)
+{
+	check_fsync(_metadata, self, variant, false);
+}
+
+TEST_F(fs, fsync_opened_before)
+{
+	check_fsync(_metadata, self, variant, true);
+}
+
+TEST_F(fs, fsync_donor)
+{
+	int fd;
+
+	donor_and_alias(_metadata);
+	sync();
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	fd = xopen(_metadata, "donor", O_RDONLY);
+	do_chmod(_metadata, fd);
+	ASSERT_EQ(0, fsync(fd));
+	crash_fs(_metadata);
+	close(fd);
+	remount_fs(_metadata, self, variant);
+	fd = xopen(_metadata, "donor", O_RDONLY);
+	EXPECT_TRUE(has_chmod(_metadata, fd));
+	close(fd);
+}
+
+/* With lazytime, fsync() also writes a time that nothing else did. */
+TEST_F(fs, fsync_lazytime)
+{
+	static const struct timespec old[] = { { 1000, 0 }, { 2000, 0 } };
+	struct stat st;
+	int fd;
+
+	ASSERT_EQ(0, mount(NULL, MNT, NULL, MS_REMOUNT | MS_LAZYTIME, NULL));
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, utimensat(AT_FDCWD, "alias", old, 0));
+	sync();
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
+	ASSERT_EQ(0, fsync(fd));
+	crash_fs(_metadata);
+	close(fd);
+	remount_fs(_metadata, self, variant);
+	ASSERT_EQ(0, stat("alias", &st));
+	EXPECT_LT(1000, st.st_atim.tv_sec);
+}
+
+TEST_F(fs, stat)
+{
+	struct stat alias[2], donor[2];
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, chown("alias", ALICE, BOB));
+	ASSERT_EQ(0, chmod("alias", 0604));
+	ASSERT_EQ(0, link("alias", "name"));
+	ASSERT_EQ(0, stat("alias", &alias[0]));
+	ASSERT_EQ(0, stat("donor", &donor[0]));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, stat("alias", &alias[1]));
+	ASSERT_EQ(0, stat("donor", &donor[1]));
+	EXPECT_EQ(0, memcmp(&alias[0], &alias[1], sizeof(alias[0])));
+	EXPECT_EQ(0, memcmp(&donor[0], &donor[1], sizeof(donor[0])));
+}
+
+/* Reading sets the time of the file that was read. */
+TEST_F(fs, atime)
+{
+	static const struct timespec old[] = { { 1000, 0 }, { 2000, 0 } };
+	struct stat alias, donor;
+	unsigned char *map;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, utimensat(AT_FDCWD, "alias", old, 0));
+	ASSERT_EQ(0, utimensat(AT_FDCWD, "donor", old, 0));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	ASSERT_EQ(0, stat("alias", &alias));
+	ASSERT_EQ(0, stat("donor", &donor));
+	EXPECT_LT(1000, alias.st_atim.tv_sec);
+	EXPECT_EQ(1000, donor.st_atim.tv_sec);
+
+	ASSERT_EQ(0, utimensat(AT_FDCWD, "alias", old, 0));
+	map = map_file(_metadata, "alias", PAIR_SIZE);
+	EXPECT_TRUE(map_has(map, PAIR_SIZE, 1));
+	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
+	ASSERT_EQ(0, stat("alias", &alias));
+	ASSERT_EQ(0, stat("donor", &donor));
+	EXPECT_LT(1000, alias.st_atim.tv_sec);
+	EXPECT_EQ(1000, donor.st_atim.tv_sec);
+	EXPECT_EQ(2000, alias.st_mtim.tv_sec);
+}
+
+/* /proc/PID/maps and map_files name the file that was mapped. */
+TEST_F(fs, proc_maps)
+{
+	char line[512], path[256], link[256], range[64], expected[256];
+	unsigned int major, minor;
+	unsigned long start, end;
+	unsigned char *map;
+	struct stat st;
+	bool found = false;
+	ssize_t n;
+	ino_t ino;
+	FILE *f;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_NE(NULL, realpath("alias", expected));
+	ASSERT_EQ(0, stat("alias", &st));
+	map = map_file(_metadata, "alias", PAIR_SIZE);
+
+	f = fopen("/proc/self/maps", "re");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx %*s %*s %x:%x %lu %255s", &start,
+			   &end, &major, &minor, &ino, path) != 6 ||
+		    start != (unsigned long)map)
+			continue;
+		found = true;
+		EXPECT_EQ(st.st_ino, ino);
+		EXPECT_EQ(st.st_dev, makedev(major, minor));
+		EXPECT_STREQ(expected, path);
+		break;
+	}
+	fclose(f);
+	EXPECT_TRUE(found);
+
+	snprintf(range, sizeof(range), "/proc/self/map_files/%lx-%lx",
+		 (unsigned long)map, (unsigned long)map + PAIR_SIZE);
+	n = readlink(range, link, sizeof(link) - 1);
+	ASSERT_LT(0, n);
+	link[n] = '\0';
+	EXPECT_STREQ(expected, link);
+	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
+}
+
+/* Events of all that was done to @watch's file since the last call. */
+static __u32 events_of(struct __test_metadata *_metadata, int notify, int watch)
+{
+	alignas(8) char buf[4096];
+	struct inotify_event *event;
+	__u32 events = 0;
+	ssize_t n, i;
+
+	while ((n = read(notify, buf, sizeof(buf))) > 0) {
+		for (i = 0; i < n; i += sizeof(*event) + event->len) {
+			event = (void *)(buf + i);
+			if (event->wd == watch)
+				events |= event->mask;
+		}
+	}
+	ASSERT_EQ(EAGAIN, errno);
+	return events;
+}
+
+TEST_F(fs, inotify)
+{
+	const __u32 mask = IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE | IN_ATTRIB |
+			   IN_MODIFY;
+	const __u32 expected = mask & ~IN_MODIFY;
+	int notify, wd;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	notify = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	ASSERT_LE(0, notify);
+	wd = inotify_add_watch(notify, "alias", mask);
+	ASSERT_LE(0, wd);
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	ASSERT_EQ(0, chmod("alias", 0600));
+	EXPECT_EQ(expected, events_of(_metadata, notify, wd));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	EXPECT_EQ(0, events_of(_metadata, notify, wd));
+
+	ASSERT_EQ(0, inotify_rm_watch(notify, wd));
+	wd = inotify_add_watch(notify, "donor", mask);
+	ASSERT_LE(0, wd);
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	EXPECT_EQ(0, events_of(_metadata, notify, wd));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	EXPECT_EQ(expected & ~IN_ATTRIB, events_of(_metadata, notify, wd));
+}
+
+TEST_F(fs, write_hint)
+{
+	__u64 hint = RWH_WRITE_LIFE_SHORT;
+	int alias, donor;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	alias = xopen(_metadata, "alias", O_RDONLY);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	ASSERT_EQ(0, fcntl(alias, F_SET_RW_HINT, &hint));
+	hint = 99;
+	ASSERT_EQ(0, fcntl(alias, F_GET_RW_HINT, &hint));
+	EXPECT_EQ(RWH_WRITE_LIFE_SHORT, hint);
+	ASSERT_EQ(0, fcntl(donor, F_GET_RW_HINT, &hint));
+	EXPECT_EQ(RWH_WRITE_LIFE_NOT_SET, hint);
+}
+
+TEST_F(fs, file_locks)
+{
+	struct flock lock = { .l_type = F_RDLCK, .l_whence = SEEK_SET };
+	int alias, donor, second;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	alias = xopen(_metadata, "alias", O_RDONLY);
+	second = xopen(_metadata, "alias", O_RDONLY);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+
+	EXPECT_EQ(0, flock(alias, LOCK_EX | LOCK_NB));
+	EXPECT_EQ(-1, flock(second, LOCK_EX | LOCK_NB));
+	EXPECT_EQ(0, flock(donor, LOCK_EX | LOCK_NB));
+
+	ASSERT_EQ(0, fcntl(alias, F_OFD_SETLK, &lock));
+	lock.l_type = F_WRLCK;
+	ASSERT_EQ(0, fcntl(donor, F_OFD_GETLK, &lock));
+	EXPECT_EQ(F_UNLCK, lock.l_type);
+}
+
+TEST_F(fs, leases)
+{
+	int alias, donor;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	alias = xopen(_metadata, "alias", O_RDONLY);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	ASSERT_EQ(0, fcntl(alias, F_SETLEASE, F_RDLCK));
+	EXPECT_EQ(F_RDLCK, fcntl(alias, F_GETLEASE));
+	EXPECT_EQ(F_UNLCK, fcntl(donor, F_GETLEASE));
+
+	/* A read lease is broken by writers, and none of them gets in. */
+	EXPECT_EQ(-ETXTBSY, try_open("alias", O_RDWR | O_NONBLOCK));
+	ASSERT_EQ(0, fcntl(alias, F_SETLEASE, F_UNLCK));
+}
+
+/* fsync() and friends work on a file opened at any time. */
+TEST_F(fs, sync_calls)
+{
+	int fds[2], i;
+
+	donor_and_alias(_metadata);
+	fds[0] = xopen(_metadata, "alias", O_RDONLY);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	fds[1] = xopen(_metadata, "alias", O_RDONLY);
+	for (i = 0; i < 2; i++) {
+		EXPECT_EQ(0, fsync(fds[i]));
+		EXPECT_EQ(0, fdatasync(fds[i]));
+		EXPECT_EQ(0, syncfs(fds[i]));
+		EXPECT_EQ(0, sync_file_range(fds[i], 0, 0,
+					     SYNC_FILE_RANGE_WRITE |
+					     SYNC_FILE_RANGE_WAIT_AFTER));
+	}
+}
+
+TEST_HARNESS_MAIN

@@ -1,0 +1,390 @@
+// SPDX-License-Identifier: GPL-2.0
+/* Who may alias and release files, and who is told what. */
+
+#include <linux/mount.h>
+
+#include "common.h"
+
+#ifndef MOUNT_ATTR_IDMAP
+#define MOUNT_ATTR_IDMAP 0x00100000
+#endif
+#ifndef OPEN_TREE_CLONE
+#define OPEN_TREE_CLONE 1
+#endif
+#ifndef MOVE_MOUNT_F_EMPTY_PATH
+#define MOVE_MOUNT_F_EMPTY_PATH 4
+#endif
+
+/* donor_and_alias() for two owners. */
+static void owned_pair(struct __test_metadata *_metadata, uid_t donor,
+		       uid_t alias)
+{
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, chown("donor", donor, donor));
+	ASSERT_EQ(0, chown("alias", alias, alias));
+}
+
+/*
+ * Open "alias" and "donor" as root, alias them as @uid with @caps, and return
+ * the result; on success, the alias lives until the call returns.
+ */
+static int alias_opened_as(struct __test_metadata *_metadata, uid_t uid,
+			   __u64 caps, unsigned int flags)
+{
+	int alias = xopen(_metadata, "alias", O_RDONLY);
+	int donor = xopen(_metadata, "donor", O_RDONLY);
+	pid_t pid = fork_as(_metadata, uid, caps);
+	int err;
+
+	if (!pid)
+		child_exit(alias_fd(alias, donor, flags));
+	err = child_result(_metadata, pid);
+	close(alias);
+	close(donor);
+	return err;
+}
+
+TEST_F(fs, owner)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
+}
+
+TEST_F(fs, stranger)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0, "alias", "donor", 0));
+	/* That root opened the files, or that anybody may write, is no help. */
+	EXPECT_EQ(-EPERM, alias_opened_as(_metadata, BOB, 0, 0));
+	ASSERT_EQ(0, chmod("alias", 0666));
+	ASSERT_EQ(0, chmod("donor", 0666));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0, "alias", "donor", 0));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+}
+
+TEST_F(fs, owner_of_one)
+{
+	owned_pair(_metadata, ALICE, BOB);
+	EXPECT_EQ(-EPERM, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0, "alias", "donor", 0));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+}
+
+TEST_F(fs, cap_fowner)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	EXPECT_EQ(0, alias_as(_metadata, BOB, CAP(CAP_FOWNER),
+			      "alias", "donor", 0));
+	/* CAP_SYS_ADMIN is something else. */
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, CAP(CAP_SYS_ADMIN),
+				   "alias", "donor", 0));
+}
+
+/* A donor's owner could watch what is read of another's file. */
+TEST_F(fs, different_owners)
+{
+	owned_pair(_metadata, ALICE, BOB);
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, CAP(CAP_FOWNER),
+				   "alias", "donor", 0));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, CAP(CAP_SYS_ADMIN),
+				   "alias", "donor", 0));
+	EXPECT_EQ(0, alias_as(_metadata, BOB,
+			      CAP(CAP_FOWNER) | CAP(CAP_SYS_ADMIN),
+			      "alias", "donor", 0));
+}
+
+TEST_F(fs, keep)
+{
+	int fd;
+
+	owned_pair(_metadata, ALICE, ALICE);
+	EXPECT_EQ(-EPERM, alias_as(_metadata, ALICE, 0,
+				   "alias", "donor", KEEP));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, CAP(CAP_FOWNER),
+				   "alias", "donor", KEEP));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+
+	/* Nor can it be added to what the owner made. */
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, ALICE, 0,
+				   "alias", "donor", KEEP));
+	EXPECT_EQ(ALIAS, info_fd(_metadata, fd).state);
+
+	EXPECT_EQ(0, alias_as(_metadata, ALICE, CAP(CAP_SYS_ADMIN),
+			      "alias", "donor", KEEP));
+	EXPECT_EQ(KEPT, info_fd(_metadata, fd).state);
+}
+
+/* Not even the owner, if he can't read them. */
+TEST_F(fs, not_readable)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	ASSERT_EQ(0, chmod("donor", 0200));
+	EXPECT_EQ(-EACCES, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
+	ASSERT_EQ(0, chmod("donor", 0400));
+	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
+}
+
+/* Donor of the donor argument: who owns an alias does not own its donor. */
+TEST_F(fs, donor_behind_alias)
+{
+	owned_pair(_metadata, BOB, ALICE);
+	clone_file(_metadata, "donor", "second");
+	ASSERT_EQ(0, chown("second", ALICE, ALICE));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, ALICE, 0, "second", "alias", 0));
+	EXPECT_EQ(1, info_file(_metadata, "donor").nr_aliases);
+}
+
+TEST_F(fs, release)
+{
+	owned_pair(_metadata, ALICE, BOB);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(-EPERM, release_as(_metadata, 1003, 0, "alias"));
+	EXPECT_EQ(-EPERM, release_as(_metadata, 1003, 0, "donor"));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+
+	/* The owner of either may. */
+	EXPECT_EQ(0, release_as(_metadata, ALICE, 0, "alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(0, release_as(_metadata, BOB, 0, "alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(0, release_as(_metadata, ALICE, 0, "donor"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(0, release_as(_metadata, 1003, CAP(CAP_FOWNER), "alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+}
+
+/* A donor is released by its owner, not by that of one of its aliases. */
+TEST_F(fs, release_donor)
+{
+	owned_pair(_metadata, ALICE, BOB);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(-EPERM, release_as(_metadata, BOB, 0, "donor"));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
+TEST_F(fs, release_ordinary)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	EXPECT_EQ(0, release_as(_metadata, ALICE, 0, "alias"));
+	EXPECT_EQ(-EPERM, release_as(_metadata, BOB, 0, "alias"));
+}
+
+/* The donor's number, as seen by @uid. */
+static bool donor_shown(struct __test_metadata *_metadata, uid_t uid,
+			__u64 caps, const char *name)
+{
+	ino_t donor = ino_of(_metadata, "donor");
+	pid_t pid = fork_as(_metadata, uid, caps);
+	struct fs_mapping_info info;
+	int result;
+
+	if (!pid) {
+		info = info_file(_metadata, name);
+		/* 1: shown, 2: hidden; all else is seen by everybody. */
+		child_exit(info.state != KEPT || info.nr_aliases ? -3 :
+			   info.donor_ino == donor ? -1 :
+			   info.donor_ino || info.donor_gen ? -3 : -2);
+	}
+	result = child_result(_metadata, pid);
+	EXPECT_NE(-3, result);
+	return result == -1;
+}
+
+TEST_F(fs, info)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_TRUE(donor_shown(_metadata, ALICE, 0, "alias"));
+	EXPECT_FALSE(donor_shown(_metadata, BOB, 0, "alias"));
+	EXPECT_TRUE(donor_shown(_metadata, BOB, CAP(CAP_FOWNER), "alias"));
+
+	/* Who may write it could find out anyway. */
+	ASSERT_EQ(0, chmod("alias", 0666));
+	EXPECT_TRUE(donor_shown(_metadata, BOB, 0, "alias"));
+}
+
+/*
+ * A user namespace whose users [0, @count) are @first and so on outside; by a
+ * process that lives until @pipe is closed.  Return its pid.
+ */
+static pid_t make_userns(struct __test_metadata *_metadata, uid_t first,
+			 int count, int pipe[2])
+{
+	static const char * const maps[] = { "uid_map", "gid_map" };
+	char path[64], map[64], c;
+	int ready[2];
+	size_t i;
+	pid_t pid;
+
+	ASSERT_EQ(0, pipe2(pipe, O_CLOEXEC));
+	ASSERT_EQ(0, pipe2(ready, O_CLOEXEC));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		close(pipe[1]);
+		if (unshare(CLONE_NEWUSER) || write(ready[1], "", 1) != 1)
+			_exit(1);
+		_exit(read(pipe[0], &c, 1) != 0);
+	}
+	close(pipe[0]);
+	close(ready[1]);
+	ASSERT_EQ(1, read(ready[0], &c, 1));
+	close(ready[0]);
+	snprintf(map, sizeof(map), "0 %u %d", first, count);
+	for (i = 0; i < ARRAY_SIZE(maps); i++) {
+		snprintf(path, sizeof(path), "/proc/%d/%s", pid, maps[i]);
+		write_text(_metadata, path, map);
+	}
+	return pid;
+}
+
+static void end_userns(struct __test_metadata *_metadata, pid_t pid,
+		       int pipe[2])
+{
+	close(pipe[1]);
+	ASSERT_EQ(0, child_result(_metadata, pid));
+}
+
+static int open_userns(struct __test_metadata *_metadata, pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/ns/user", pid);
+	return xopen(_metadata, path, O_RDONLY);
+}
+
+/* alias_file() by root of that user namespace. */
+static int alias_in_userns(struct __test_metadata *_metadata, int ns,
+			   const char *name, const char *donor,
+			   unsigned int flags)
+{
+	pid_t pid = fork();
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		if (setns(ns, CLONE_NEWUSER) ||
+		    syscall(__NR_setresgid, 0, 0, 0) ||
+		    syscall(__NR_setresuid, 0, 0, 0))
+			_exit(255);
+		child_exit(alias_file(name, donor, flags));
+	}
+	return child_result(_metadata, pid);
+}
+
+/* Root of a user namespace has power over its users' files only. */
+TEST_F(fs, user_namespace)
+{
+	int pipe[2], ns;
+	pid_t pid;
+
+	owned_pair(_metadata, 5001, 5001);
+	pid = make_userns(_metadata, 5000, 2, pipe);
+	ns = open_userns(_metadata, pid);
+	EXPECT_EQ(0, alias_in_userns(_metadata, ns, "alias", "donor", 0));
+
+	/* It holds the kernel's memory, of which a namespace has none. */
+	EXPECT_EQ(-EPERM,
+		  alias_in_userns(_metadata, ns, "alias", "donor", KEEP));
+	ASSERT_EQ(0, chown("alias", 5000, 5000));
+	EXPECT_EQ(-EPERM, alias_in_userns(_metadata, ns, "alias", "donor", 0));
+
+	/* An owner that the namespace does not know. */
+	ASSERT_EQ(0, chown("alias", ALICE, ALICE));
+	ASSERT_EQ(0, chown("donor", ALICE, ALICE));
+	EXPECT_EQ(-EPERM, alias_in_userns(_metadata, ns, "alias", "donor", 0));
+	close(ns);
+	end_userns(_metadata, pid, pipe);
+}
+
+/* On an idmapped mount, the owner is who the mount says. */
+TEST_F(fs, idmapped_mount)
+{
+	struct mount_attr attr = { .attr_set = MOUNT_ATTR_IDMAP };
+	int pipe[2], tree;
+	pid_t pid;
+
+	owned_pair(_metadata, ALICE, ALICE);
+	ASSERT_EQ(0, mkdir("files", 0755));
+	ASSERT_EQ(0, mkdir("mapped", 0755));
+	ASSERT_EQ(0, rename("alias", "files/alias"));
+	ASSERT_EQ(0, rename("donor", "files/donor"));
+
+	/* ALICE on the disk is BOB on this mount. */
+	pid = make_userns(_metadata, BOB - ALICE, 65536, pipe);
+	attr.userns_fd = open_userns(_metadata, pid);
+	tree = syscall(__NR_open_tree, AT_FDCWD, "files",
+		       OPEN_TREE_CLONE | O_CLOEXEC);
+	ASSERT_LE(0, tree);
+	ASSERT_EQ(0, syscall(__NR_mount_setattr, tree, "", AT_EMPTY_PATH,
+			     &attr, sizeof(attr))) {
+		TH_LOG("mount_setattr: %s", strerror(errno));
+	}
+	ASSERT_EQ(0, syscall(__NR_move_mount, tree, "", AT_FDCWD, "mapped",
+			     MOVE_MOUNT_F_EMPTY_PATH));
+	close(tree);
+
+	EXPECT_EQ(-EPERM, alias_as(_metadata, ALICE, 0,
+				   "mapped/alias", "mapped/donor", 0));
+	EXPECT_EQ(0, alias_as(_metadata, BOB, 0,
+			      "mapped/alias", "mapped/donor", 0));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0,
+				   "files/alias", "files/donor", 0));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0,
+				   "mapped/alias", "files/donor", 0));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0,
+				   "files/alias", "mapped/donor", 0));
+	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0,
+			      "files/alias", "files/donor", 0));
+
+	ASSERT_EQ(0, alias_file("files/alias", "files/donor", KEEP));
+	EXPECT_EQ(-EPERM, release_as(_metadata, ALICE, 0, "mapped/alias"));
+	EXPECT_EQ(0, release_as(_metadata, BOB, 0, "mapped/alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "files/alias"));
+
+	close(attr.userns_fd);
+	ASSERT_EQ(0, umount("mapped"));
+	end_userns(_metadata, pid, pipe);
+}
+
+/* Nothing on the disk changes. */
+TEST_F(fs, read_only_mount)
+{
+	owned_pair(_metadata, ALICE, ALICE);
+	ASSERT_EQ(0, remount_ro());
+	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+	EXPECT_TRUE(donor_shown(_metadata, ALICE, 0, "alias"));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	EXPECT_EQ(0, release_file("alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+}
+
+/* chattr +i on either is neither needed nor an obstacle. */
+TEST_F(fs, immutable)
+{
+	static const char * const names[] = { "alias", "donor" };
+	int flags, fd;
+	size_t i;
+
+	donor_and_alias(_metadata);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = xopen(_metadata, names[i], O_RDONLY);
+		flags = FS_IMMUTABLE_FL;
+		ASSERT_EQ(0, ioctl(fd, FS_IOC_SETFLAGS, &flags));
+		close(fd);
+	}
+	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+	EXPECT_EQ(0, release_file("alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+}
+
+TEST_HARNESS_MAIN
