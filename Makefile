@@ -1,0 +1,40 @@
+# SPDX-License-Identifier: GPL-2.0
+
+PREFIX ?= /usr/local
+
+.PHONY: all help demo test check-kernel lint install clean
+all:
+	@scripts/setup tool
+	$(MAKE) -C tools/refalias
+
+help:
+	@echo 'make               build the tool, tools/refalias'
+	@echo 'make install       install it (PREFIX=$(PREFIX), DESTDIR=)'
+	@echo 'make demo          two containers with one page cache, in a virtual machine'
+	@echo 'make test          everything that has to pass, with its own set-up'
+	@echo 'make check-kernel  the slow checks of the patches: other architectures,'
+	@echo '                   modules, sparse, documentation, memory leaks'
+	@echo 'make lint          static checks of scripts and C files'
+	@echo 'make clean         remove what was built here'
+	@echo
+	@echo 'Kernels are built and kept outside of this directory: see scripts/kernel --help.'
+
+demo:
+	@scripts/demo
+
+test:
+	@scripts/test
+
+check-kernel:
+	scripts/kernel check
+	scripts/kselftest --config kmemleak
+
+lint:
+	scripts/lint
+
+install:
+	$(MAKE) -C tools/refalias install PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+
+clean:
+	$(MAKE) -C tools/refalias clean
+	rm -rf build

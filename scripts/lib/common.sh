@@ -1,0 +1,49 @@
+# shellcheck shell=bash disable=SC2034
+# SPDX-License-Identifier: GPL-2.0
+#
+# What the scripts have in common. To be sourced, after set -euo pipefail. (Not
+# all of them use all of it: SC2034.)
+
+REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+PROG=scripts/$(basename "$0")
+
+# Everything big or slow to make is kept here, outside of the checkout.
+CACHE=${REFALIAS_CACHE:-${XDG_CACHE_HOME:-${HOME:-/root}/.cache}/refalias}
+
+# say TEXT...: tell what is going on. On stderr, because stdout is for results.
+say()
+{
+	printf '%s: %s\n' "$PROG" "$*" >&2
+}
+
+# die TEXT...: say what failed and what to do about it, and end.
+die()
+{
+	say "$@"
+	exit 1
+}
+
+# usage_error TEXT...: the arguments are wrong. The script defines usage().
+usage_error()
+{
+	say "$@"
+	usage >&2
+	exit 2
+}
+
+# duration SECONDS: as minutes and seconds
+duration()
+{
+	printf '%d:%02d min' $(($1 / 60)) $(($1 % 60))
+}
+
+# take_lock FD MODE FILE: lock FILE on descriptor FD (MODE -s or -x) until the
+# script ends or closes FD; tells if it has to wait.
+take_lock()
+{
+	mkdir -p "$(dirname "$3")"
+	eval "exec $1>>\"\$3\""
+	flock -n "$2" "$1" && return
+	say "waiting for another process that holds $3"
+	flock "$2" "$1"
+}

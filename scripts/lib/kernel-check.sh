@@ -1,0 +1,272 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Checks of the patch series, as TAP. Sourced by scripts/kernel after
+# kernel-build.sh. A check is a function check_NAME_WITH_UNDERSCORES: it prints
+# what is wrong and fails, or succeeds silently.
+#
+# Warnings are compared with those of the unpatched tree, without line numbers:
+# the series must add none.
+
+QUICK_CHECKS=(apply copies checkpatch kernel-doc)
+SLOW_CHECKS=(each-builds sparse option-off modular i386 arm64 htmldocs)
+
+# What is compiled when a whole kernel would be a waste: all that the series touches
+DIRS=(fs/ mm/ kernel/events/)
+
+check_names()
+{
+	echo "${QUICK_CHECKS[*]} ${SLOW_CHECKS[*]}"
+}
+
+# touched GLOB...: files that the series changes or adds
+touched()
+{
+	tgit diff --name-only --diff-filter=d "$BASE_TAG" HEAD -- "$@"
+}
+
+# A third work tree, to step through the series in; $1: the commit to be at
+check_tree()
+{
+	if [[ ! -e $TREE_CHECK/.git ]]; then
+		tgit worktree prune
+		tgit worktree add -q --detach "$TREE_CHECK" "$1" >&2
+	fi
+	tgit -C "$TREE_CHECK" am --abort 2>/dev/null || true
+	tgit -C "$TREE_CHECK" reset -q --hard
+	tgit -C "$TREE_CHECK" clean -q -fd
+	tgit -C "$TREE_CHECK" checkout -q --detach "$1"
+}
+
+# warnings LOG: the warnings in a build log, without line numbers, sorted
+warnings()
+{
+	grep -E '(warning|error):|^Warning: ' "$1" |
+		sed -E -e "s,($TREE_CHECK|$TREE)/,,g" -e 's,\.\./,,g' \
+			-e 's/:[0-9]+(:[0-9]+)?:/:/g' | LC_ALL=C sort -u
+}
+
+# new_warnings BEFORE AFTER: those in the log AFTER that BEFORE has not; fails if any
+new_warnings()
+{
+	local new
+
+	new=$(LC_ALL=C comm -13 <(warnings "$1") <(warnings "$2"))
+	[[ -z $new ]] || { printf '%s\n' "$new"; return 1; }
+}
+
+# check_config OBJ FRAGMENT...: configure the check tree, with the series' option
+# as soon as there is one
+check_config()
+{
+	local obj=$1
+
+	shift
+	grep -qs '^config MAPPING_ALIAS' "$TREE_CHECK/fs/Kconfig" &&
+		set -- "$@" "$FRAGMENTS/patched.config"
+	configure "$TREE_CHECK" "$obj" "$@"
+}
+
+# compile LOG MAKE_ARG...: fails after telling where its output is
+compile()
+{
+	local log=$CHECK_LOGS/$1
+
+	shift
+	logged "$log" kmake "$TREE_CHECK" "$@" 2>&1
+}
+
+check_apply()
+{
+	local patch
+
+	check_tree "$BASE_TAG"
+	while read -r patch; do
+		tgit -C "$TREE_CHECK" -c user.name=refalias -c user.email=refalias@localhost \
+			am -q "$patch" 2>&1 || return
+	done < <(series_patches)
+}
+
+check_copies_differ()
+{
+	(check_copies) 2>&1
+}
+
+check_checkpatch()
+{
+	local -a patches=()
+
+	mapfile -t patches < <(series_patches)
+	((${#patches[@]})) || return 0
+	# PATH: its helper wants Debian's python3, which has the modules
+	(cd "$TREE" && PATH=/usr/bin:$PATH perl scripts/checkpatch.pl --strict --quiet --show-types \
+		--no-summary "${patches[@]}") 2>&1
+}
+
+check_kernel_doc()
+{
+	local -a files=()
+
+	mapfile -t files < <(touched '*.c' '*.h' ':!tools')
+	((${#files[@]})) || return 0
+	check_tree "$BASE_TAG"
+	(cd "$TREE_CHECK" && for file in "${files[@]}"; do
+		[[ ! -e $file ]] || perl scripts/kernel-doc -none "$file" || true
+	done) > "$CHECK_LOGS/kernel-doc-base" 2>&1
+	check_tree "$HEAD"
+	(cd "$TREE_CHECK" && perl scripts/kernel-doc -none "${files[@]}" || true) \
+		> "$CHECK_LOGS/kernel-doc" 2>&1
+	new_warnings "$CHECK_LOGS/kernel-doc-base" "$CHECK_LOGS/kernel-doc"
+}
+
+# Every commit makes a whole kernel, and no warnings with W=1
+check_each_builds()
+{
+	local commit n=0 obj=$CHECK_OBJ-each rc=0
+
+	check_tree "$BASE_TAG"
+	check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+	# From scratch: what is up to date gives no warnings to compare with
+	compile each-0 "$obj" W=1 clean || return
+	say "building the unpatched kernel and then each patch"
+	compile each-0 "$obj" W=1 vmlinux || return
+	for commit in $(tgit rev-list --reverse "$BASE_TAG..$HEAD"); do
+		n=$((n + 1))
+		check_tree "$commit"
+		check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+		compile "each-$n" "$obj" W=1 vmlinux &&
+			new_warnings "$CHECK_LOGS/each-0" "$CHECK_LOGS/each-$n" || {
+			echo "in patch $n, $(tgit log -1 --format=%s "$commit")"
+			rc=1
+		}
+	done
+	return "$rc"
+}
+
+check_sparse()
+{
+	local -a files=() before=() after=()
+	local file obj=$CHECK_OBJ-sparse
+
+	mapfile -t files < <(touched '*.c' ':!tools')
+	for file in "${files[@]}"; do
+		after+=("${file%.c}.o")
+		! tgit cat-file -e "$BASE_TAG:$file" 2>/dev/null || before+=("${file%.c}.o")
+	done
+	((${#after[@]})) || return 0
+	check_tree "$BASE_TAG"
+	check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+	compile sparse-base "$obj" C=2 "${before[@]}" || return
+	check_tree "$HEAD"
+	check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+	compile sparse "$obj" C=2 "${after[@]}" || return
+	new_warnings "$CHECK_LOGS/sparse-base" "$CHECK_LOGS/sparse"
+}
+
+check_option_off()
+{
+	local obj=$CHECK_OBJ-off
+
+	check_tree "$HEAD"
+	configure "$TREE_CHECK" "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
+	! grep -q '^CONFIG_MAPPING_ALIAS=' "$obj/.config" || { echo "the option is on by default"; return 1; }
+	compile option-off "$obj" vmlinux
+}
+
+check_modular()
+{
+	local obj=$CHECK_OBJ-modular module
+
+	check_tree "$HEAD"
+	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config" \
+		"$FRAGMENTS/modular.config"
+	compile modular "$obj" vmlinux modules || return
+	for module in fs/xfs/xfs.ko fs/btrfs/btrfs.ko; do
+		[[ -e $obj/$module ]] || { echo "$module was not built"; return 1; }
+	done
+}
+
+# cross ARCH PREFIX: compile what the series touches for another architecture
+cross()
+{
+	local arch=$1 prefix=$2 obj=$CHECK_OBJ-$1
+
+	check_tree "$HEAD"
+	(
+		export ARCH=$arch CROSS_COMPILE=$prefix
+		check_config "$obj" "$FRAGMENTS/small.config"
+		compile "$arch" "$obj" "${DIRS[@]}"
+	)
+}
+
+check_i386()
+{
+	cross i386 i686-linux-gnu-
+}
+
+check_arm64()
+{
+	cross arm64 aarch64-linux-gnu-
+}
+
+check_htmldocs()
+{
+	local page=Documentation/filesystems/mapping-alias.rst
+	local out=$CHECK_OBJ-docs log=$CHECK_LOGS/htmldocs
+
+	tgit cat-file -e "$HEAD:$page" 2>/dev/null || { echo "there is no $page"; return 1; }
+	check_tree "$HEAD"
+	# Without cached pages: only what is read again gives its warnings again
+	rm -rf "$out"
+	compile htmldocs "$out" SPHINXDIRS=filesystems htmldocs || return
+	! grep -F mapping-alias "$log" | grep -E 'WARNING|ERROR|[Ww]arning:' || return 1
+	find "$out/Documentation/output" -name mapping-alias.html | grep -q . ||
+		{ echo "no page was made from $page"; return 1; }
+}
+
+# check_series NAME...: run all checks, or those named
+check_series()
+{
+	local -a names=("$@")
+	local name number=0 failed=0 status output start function
+
+	tree_is_git && tgit rev-parse -q --verify "$BASE_TAG" >/dev/null ||
+		die "$TREE has no tag $BASE_TAG that names the commit before the series"
+	HEAD=$(tgit rev-parse HEAD)
+	TREE_CHECK=$CACHE/linux-$TREE_NAME-check
+	CHECK_OBJ=$CACHE/obj/$TREE_NAME-check
+	CHECK_LOGS=$CACHE/obj/$TREE_NAME-check-logs
+	if ((${#names[@]} == 0)); then
+		names=("${QUICK_CHECKS[@]}")
+		((QUICK)) || names+=("${SLOW_CHECKS[@]}")
+	fi
+	for name in "${names[@]}"; do
+		[[ " $(check_names) " == *" $name "* ]] ||
+			usage_error "no such check: $name (there are: $(check_names))"
+	done
+	mkdir -p "$CHECK_LOGS"
+	take_lock 9 -x "$TREE_CHECK.lock"
+
+	echo "TAP version 13"
+	echo "1..${#names[@]}"
+	for name in "${names[@]}"; do
+		number=$((number + 1))
+		start=$SECONDS
+		function=check_${name//-/_}
+		[[ $name != copies ]] || function=check_copies_differ
+		# Not as a condition: then set -e would have no effect in there
+		set +e
+		output=$(set -e; $function)
+		status=$?
+		set -e
+		if ((status == 0)); then
+			echo "ok $number - $name"
+		else
+			echo "not ok $number - $name"
+			failed=1
+		fi
+		[[ -z $output ]] || printf '%s\n' "$output" | sed 's/^/# /'
+		say "$name took $(duration $((SECONDS - start)))"
+	done
+	return $failed
+}

@@ -1,0 +1,48 @@
+# shellcheck shell=bash
+# SPDX-License-Identifier: GPL-2.0
+#
+# Reading the TAP that test suites print. Sourced by scripts/test.
+
+# tap_count LOG: prints how many tests passed, failed, were skipped for want of a
+# file system, and were planned (-1: no plan). A test skipped for any other
+# reason failed: something was not tested. Indented lines are subtests, which
+# their own test sums up.
+tap_count()
+{
+	awk '
+	/^1\.\.[0-9]+/ {
+		planned += substr($0, 4)
+		plans++
+	}
+	/^not ok/ { failed++ }
+	/^ok/ {
+		if (!match(tolower($0), /# *skip/))
+			passed++
+		else if (tolower(substr($0, RSTART)) ~ /xfs|btrfs|ext4|overlay|file ?system/)
+			skipped++
+		else
+			failed++
+	}
+	END { print passed + 0, failed + 0, skipped + 0, plans ? planned : -1 }' "$1"
+}
+
+# tap_judge LOG STATUS: prints passed, failed and skipped tests of a suite that
+# ended with STATUS, and what else is wrong with it, which counts as one more
+# failure.
+tap_judge()
+{
+	local passed failed skipped planned note=''
+
+	read -r passed failed skipped planned < <(tap_count "$1")
+	if ((planned < 0)); then
+		note="no plan"
+	elif ((planned != passed + failed + skipped)); then
+		note="$((passed + failed + skipped)) results but $planned planned"
+	elif (($2 && !failed)); then
+		note="ended with status $2"
+	elif ((passed + failed == 0)); then
+		note="nothing was tested"
+	fi
+	[[ -z $note ]] || failed=$((failed + 1))
+	echo "$passed $failed $skipped $note"
+}
