@@ -11,9 +11,6 @@
 QUICK_CHECKS=(apply copies checkpatch kernel-doc)
 SLOW_CHECKS=(each-builds sparse option-off modular i386 arm64 htmldocs)
 
-# What is compiled when a whole kernel would be a waste: all that the series touches
-DIRS=(fs/ mm/ kernel/events/)
-
 check_names()
 {
 	echo "${QUICK_CHECKS[*]} ${SLOW_CHECKS[*]}"
@@ -23,6 +20,12 @@ check_names()
 touched()
 {
 	tgit diff --name-only --diff-filter=d "$BASE_TAG" HEAD -- "$@"
+}
+
+# touched_objects: what the C files of the kernel among them are compiled to
+touched_objects()
+{
+	touched '*.c' ':!tools' | sed 's/c$/o/'
 }
 
 # A third work tree, to step through the series in; $1: the commit to be at
@@ -145,20 +148,19 @@ check_each_builds()
 
 check_sparse()
 {
-	local -a files=() before=() after=()
-	local file obj=$CHECK_OBJ-sparse
+	local -a before=() after=()
+	local object obj=$CHECK_OBJ-sparse
 
-	mapfile -t files < <(touched '*.c' ':!tools')
-	for file in "${files[@]}"; do
-		after+=("${file%.c}.o")
-		! tgit cat-file -e "$BASE_TAG:$file" 2>/dev/null || before+=("${file%.c}.o")
-	done
+	mapfile -t after < <(touched_objects)
 	((${#after[@]})) || return 0
+	for object in "${after[@]}"; do
+		! tgit cat-file -e "$BASE_TAG:${object%.o}.c" 2>/dev/null || before+=("$object")
+	done
 	check_tree "$BASE_TAG"
-	check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
 	compile sparse-base "$obj" C=2 "${before[@]}" || return
 	check_tree "$HEAD"
-	check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
 	compile sparse "$obj" C=2 "${after[@]}" || return
 	new_warnings "$CHECK_LOGS/sparse-base" "$CHECK_LOGS/sparse"
 }
@@ -186,17 +188,22 @@ check_modular()
 	done
 }
 
-# cross ARCH PREFIX: compile what the series touches for another architecture
+# cross ARCH PREFIX: compile what the series touches for another architecture,
+# with no warnings
 cross()
 {
 	local arch=$1 prefix=$2 obj=$CHECK_OBJ-$1
+	local -a objects=()
 
+	mapfile -t objects < <(touched_objects)
+	((${#objects[@]})) || return 0
 	check_tree "$HEAD"
 	(
 		export ARCH=$arch CROSS_COMPILE=$prefix
 		check_config "$obj" "$FRAGMENTS/small.config"
-		compile "$arch" "$obj" "${DIRS[@]}"
-	)
+		compile "$arch" "$obj" "${objects[@]}"
+	) || return
+	! warnings "$CHECK_LOGS/$arch" | grep .
 }
 
 check_i386()
