@@ -571,6 +571,50 @@ static inline __u64 cached_pages_of(struct __test_metadata *_metadata,
 	return pages;
 }
 
+/* What a call that failed must not have changed of a file. */
+struct snapshot {
+	struct fs_mapping_info info;
+	struct stat st;
+	int writable;		/* try_open() for writing */
+	__u64 cached;		/* pages */
+};
+
+static inline struct snapshot take_snapshot(struct __test_metadata *_metadata,
+					    const char *name)
+{
+	struct snapshot snap = {
+		.info = info_file(_metadata, name),
+		.writable = try_open(name, O_RDWR),
+		.cached = cached_pages_of(_metadata, name),
+	};
+
+	ASSERT_EQ(0, stat(name, &snap.st));
+	/* Readers change the one, and writeback the other. */
+	memset(&snap.st.st_atim, 0, sizeof(snap.st.st_atim));
+	snap.st.st_blocks = 0;
+	return snap;
+}
+
+/*
+ * Is @name as it was @before?  Its page cache is not looked at: a call that got
+ * as far as emptying it may fail.
+ */
+static inline bool unchanged(struct __test_metadata *_metadata,
+			     const char *name, const struct snapshot *before)
+{
+	struct snapshot now = take_snapshot(_metadata, name);
+
+	if (!memcmp(&now.info, &before->info, sizeof(now.info)) &&
+	    !memcmp(&now.st, &before->st, sizeof(now.st)) &&
+	    now.writable == before->writable)
+		return true;
+	TH_LOG("%s: state %u -> %u, aliases %u -> %u, open for writing %d -> %d",
+	       name, before->info.state, now.info.state,
+	       before->info.nr_aliases, now.info.nr_aliases, before->writable,
+	       now.writable);
+	return false;
+}
+
 /* Give up root for @uid, keeping only the capabilities in the mask @caps. */
 static inline int become(uid_t uid, __u64 caps)
 {

@@ -1,10 +1,19 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The errors that the documentation promises, and that a call that failed
- * changed nothing.  ETXTBSY is in frozen.c, EPERM in perm.c.
+ * changed nothing.  ETXTBSY is in frozen.c, EPERM in perm.c, EBUSY for a cache
+ * that can't be emptied in proof.c, ENOMEM in failslab.c.
  */
 
+#include <limits.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
 #include <linux/falloc.h>
+#include <linux/userfaultfd.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
 
 #include "common.h"
 
@@ -22,41 +31,277 @@ static void check_untouched(struct __test_metadata *_metadata,
 static int fails(struct __test_metadata *_metadata, const char *name,
 		 const char *donor)
 {
+	struct snapshot file = take_snapshot(_metadata, name);
+	struct snapshot other = take_snapshot(_metadata, donor);
 	int err = alias_file(name, donor, 0);
 
 	EXPECT_EQ(err, alias_file(name, donor, KEEP));
 	check_untouched(_metadata, name, donor);
+	EXPECT_TRUE(unchanged(_metadata, name, &file));
+	EXPECT_TRUE(unchanged(_metadata, donor, &other));
 	return err;
 }
 
-TEST_F(fs, bad_descriptors)
+static int open_closed(struct __test_metadata *_metadata)
 {
-	int alias, donor, fd;
+	int fd = xopen(_metadata, "other", O_RDONLY);
+	int closed = fcntl(fd, F_DUPFD, 900);
+
+	close(fd);
+	close(closed);
+	return closed;
+}
+
+static int open_none(struct __test_metadata *_metadata)
+{
+	(void)_metadata;
+	return AT_FDCWD;
+}
+
+static int open_pipe(struct __test_metadata *_metadata)
+{
+	int fds[2];
+
+	ASSERT_EQ(0, pipe(fds));
+	close(fds[1]);
+	return fds[0];
+}
+
+static int open_socket(struct __test_metadata *_metadata)
+{
+	(void)_metadata;
+	return socket(AF_UNIX, SOCK_STREAM, 0);
+}
+
+static int open_epoll(struct __test_metadata *_metadata)
+{
+	(void)_metadata;
+	return epoll_create1(0);
+}
+
+static int open_eventfd(struct __test_metadata *_metadata)
+{
+	(void)_metadata;
+	return eventfd(0, 0);
+}
+
+static int open_memfd(struct __test_metadata *_metadata)
+{
+	int fd = memfd_create("memfd", 0);
+
+	write_pattern(_metadata, fd, 0, PAIR_SIZE, 1);
+	return fd;
+}
+
+/* A clone without a name, open for reading and writing. */
+static int open_tmpfile(struct __test_metadata *_metadata)
+{
+	int donor = xopen(_metadata, "donor", O_RDONLY);
+	int fd = xopen(_metadata, ".", O_RDWR | O_TMPFILE);
+
+	ASSERT_EQ(0, ioctl(fd, FICLONE, donor));
+	close(donor);
+	return fd;
+}
+
+/* What the calls answer where the other file is all right. */
+struct answers {
+	int target, keep;	/* alias_fd() on it, without and with KEEP */
+	int donor;		/* alias_fd() with it as the donor */
+	int release, info;
+};
+
+#define NO_FILE { -EBADF, -EBADF, -EBADF, -EBADF, -EBADF }
+#define NOT_REGULAR { -EINVAL, -EINVAL, -EINVAL, -EINVAL, -EINVAL }
+/* Regular files of elsewhere are ordinary ones. */
+#define ELSEWHERE { -EXDEV, -EXDEV, -EXDEV, 0, 0 }
+
+/* All kinds of descriptors; "other" is a clone of "donor". */
+static const struct fd_type {
+	const char *name;
+	const char *path;
+	int flags;
+	int (*open)(struct __test_metadata *_metadata);	/* without a path */
+	struct answers is;
+} fd_types[] = {
+	{ "no number", .open = open_none, .is = NO_FILE },
+	{ "closed", .open = open_closed, .is = NO_FILE },
+	{ "O_PATH", "other", O_PATH, .is = NO_FILE },
+	{ "symlink", "symlink", O_PATH | O_NOFOLLOW, .is = NO_FILE },
+	{ "directory", ".", O_RDONLY, .is = NOT_REGULAR },
+	{ "fifo", "fifo", O_RDWR, .is = NOT_REGULAR },
+	{ "pipe", .open = open_pipe, .is = NOT_REGULAR },
+	{ "socket", .open = open_socket, .is = NOT_REGULAR },
+	{ "character device", "/dev/null", O_RDONLY, .is = NOT_REGULAR },
+	{ "block device", "block", O_RDONLY, .is = NOT_REGULAR },
+	{ "epoll", .open = open_epoll, .is = NOT_REGULAR },
+	{ "eventfd", .open = open_eventfd, .is = NOT_REGULAR },
+	{ "overlayfs", "merged/other", O_RDONLY, .is = ELSEWHERE },
+	{ "tmpfs", "ram/file", O_RDONLY, .is = ELSEWHERE },
+	{ "memfd", .open = open_memfd, .is = ELSEWHERE },
+	{ "proc", "/proc/self/status", O_RDONLY, .is = ELSEWHERE },
+	/* In the project's virtual machines that is 9p. */
+	{ "root file system", "/proc/self/exe", O_RDONLY, .is = ELSEWHERE },
+	/* Not open for reading: not what a writer gets. */
+	{ "write-only", "other", O_WRONLY,
+	  .is = { -EBADF, -EBADF, -EBADF, 0, 0 } },
+	{ "O_TMPFILE", .open = open_tmpfile,
+	  .is = { -ETXTBSY, -ENOENT, -ENOENT, 0, 0 } },
+};
+
+#define FD_TYPES ARRAY_SIZE(fd_types)
+
+static int info_errno(int fd, struct fs_mapping_info *info)
+{
+	return ioctl(fd, FS_IOC_MAPPING_INFO, info) ? -errno : 0;
+}
+
+/* "alias" and "donor", unlike all @fds, are what the calls are meant for. */
+static void check_fd_types(struct __test_metadata *_metadata,
+			   const int fds[FD_TYPES])
+{
+	int alias = xopen(_metadata, "alias", O_RDONLY);
+	int donor = xopen(_metadata, "donor", O_RDONLY);
+	struct snapshot alias_before, donor_before, now;
+	const struct fd_type *type;
+	struct fs_mapping_info info;
+	int expected;
+	size_t i;
+
+	EXPECT_TRUE(fd_has(_metadata, alias, 0, PAIR_SIZE, 1));
+	EXPECT_TRUE(fd_has(_metadata, donor, 0, PAIR_SIZE, 1));
+	alias_before = take_snapshot(_metadata, "alias");
+	donor_before = take_snapshot(_metadata, "donor");
+	ASSERT_EQ(PAIR_BLOCKS, alias_before.cached);
+	for (i = 0; i < FD_TYPES; i++) {
+		type = &fd_types[i];
+		/* Of several reasons in the state, this is the first. */
+		expected = type->is.donor == -ENOENT &&
+			   alias_before.info.state == KEPT ? -EBUSY :
+			   type->is.donor;
+
+		EXPECT_EQ(type->is.target, alias_fd(fds[i], donor, 0))
+			TH_LOG("%s as target", type->name);
+		EXPECT_EQ(type->is.keep, alias_fd(fds[i], donor, KEEP))
+			TH_LOG("%s as target, keep", type->name);
+		EXPECT_EQ(expected, alias_fd(alias, fds[i], 0))
+			TH_LOG("%s as donor", type->name);
+		EXPECT_EQ(expected, alias_fd(alias, fds[i], KEEP))
+			TH_LOG("%s as donor, keep", type->name);
+		EXPECT_EQ(type->is.release, release_fd(fds[i]))
+			TH_LOG("release %s", type->name);
+		EXPECT_EQ(type->is.info, info_errno(fds[i], &info))
+			TH_LOG("info of %s", type->name);
+		if (!type->is.info) {
+			info = info_fd(_metadata, fds[i]);
+			EXPECT_TRUE(!info.state && !info.nr_aliases &&
+				    !info.donor_ino && !info.donor_gen)
+				TH_LOG("%s is not ordinary", type->name);
+		}
+
+		EXPECT_TRUE(unchanged(_metadata, "alias", &alias_before))
+			TH_LOG("after %s", type->name);
+		EXPECT_TRUE(unchanged(_metadata, "donor", &donor_before))
+			TH_LOG("after %s", type->name);
+		/* Nor has anything gone so far as to empty the caches. */
+		now = take_snapshot(_metadata, "alias");
+		EXPECT_EQ(alias_before.cached, now.cached);
+		now = take_snapshot(_metadata, "donor");
+		EXPECT_EQ(donor_before.cached, now.cached);
+	}
+	close(alias);
+	close(donor);
+}
+
+/* Is @err what the documentation says of @target with @donor? */
+static bool fd_types_answer(const struct fd_type *target,
+			    const struct fd_type *donor, int err)
+{
+	if (err == target->is.target || err == donor->is.donor)
+		return true;
+	/* The file systems may be the same one, and so may be the files. */
+	return (target == donor && err == -EINVAL) ||
+	       (target->is.target == -EXDEV && donor->is.donor == -EXDEV &&
+		(err == -EOPNOTSUPP || err == -EINVAL));
+}
+
+TEST_F(fs, fd_types)
+{
+	int fds[FD_TYPES], err;
+	size_t i, j;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "other");
+	ASSERT_EQ(0, symlink("other", "symlink"));
+	ASSERT_EQ(0, symlink(self->dev, "block"));
+	ASSERT_EQ(0, mkfifo("fifo", 0600));
+	ASSERT_EQ(0, mkdir("ram", 0755));
+	ASSERT_EQ(0, mount("tmpfs", "ram", "tmpfs", 0, NULL));
+	make_file(_metadata, "ram/file", PAIR_SIZE, 1);
+	ASSERT_EQ(0, mkdir("low", 0755));
+	ASSERT_EQ(0, mkdir("merged", 0755));
+	ASSERT_EQ(0, link("other", "low/other"));
+	ASSERT_EQ(0, mount("overlay", "merged", "overlay", 0,
+			   "lowerdir=low:ram"));
+	for (i = 0; i < FD_TYPES; i++) {
+		fds[i] = fd_types[i].open ? fd_types[i].open(_metadata) :
+			 xopen(_metadata, fd_types[i].path, fd_types[i].flags);
+		if (fd_types[i].is.info != -EBADF)
+			ASSERT_LE(0, fds[i])
+				TH_LOG("%s", fd_types[i].name);
+	}
+
+	check_fd_types(_metadata, fds);
+	for (i = 0; i < FD_TYPES; i++) {
+		for (j = 0; j < FD_TYPES; j++) {
+			err = alias_fd(fds[i], fds[j], 0);
+			EXPECT_TRUE(fd_types_answer(&fd_types[i], &fd_types[j],
+						    err))
+				TH_LOG("%s, donor %s: %d", fd_types[i].name,
+				       fd_types[j].name, err);
+		}
+	}
+
+	/* The same with what can't become more of an alias or a donor. */
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	check_fd_types(_metadata, fds);
+
+	for (i = 0; i < FD_TYPES; i++)
+		close(fds[i]);
+	ASSERT_EQ(0, umount("merged"));
+	ASSERT_EQ(0, umount("ram"));
+}
+
+TEST_F(fs, bad_numbers)
+{
+	static const int numbers[] = { -1, AT_FDCWD, 1000000, INT_MAX, INT_MIN };
+	int alias, donor;
+	size_t i;
 
 	donor_and_alias(_metadata);
 	alias = xopen(_metadata, "alias", O_RDONLY);
 	donor = xopen(_metadata, "donor", O_RDONLY);
+	for (i = 0; i < ARRAY_SIZE(numbers); i++) {
+		EXPECT_EQ(-EBADF, alias_fd(numbers[i], donor, 0));
+		EXPECT_EQ(-EBADF, alias_fd(alias, numbers[i], 0));
+	}
+	check_untouched(_metadata, "alias", "donor");
+}
 
-	EXPECT_EQ(-EBADF, alias_fd(-1, donor, 0));
-	EXPECT_EQ(-EBADF, alias_fd(alias, -1, 0));
-	EXPECT_EQ(-EBADF, alias_fd(alias, 1000000, 0));
+/* What a later version with larger structures would send. */
+TEST_F(fs, unknown_size)
+{
+	char arg[256] = {};
+	int fd;
 
-	/* Not open for reading: not what a writer gets. */
-	fd = xopen(_metadata, "alias", O_WRONLY);
-	EXPECT_EQ(-EBADF, alias_fd(fd, donor, 0));
-	close(fd);
-	fd = xopen(_metadata, "donor", O_WRONLY);
-	EXPECT_EQ(-EBADF, alias_fd(alias, fd, 0));
-	close(fd);
-
-	fd = xopen(_metadata, "alias", O_PATH);
-	EXPECT_EQ(-EBADF, alias_fd(fd, donor, 0));
-	EXPECT_EQ(-EBADF, release_fd(fd));
-	close(fd);
-	fd = xopen(_metadata, "donor", O_PATH);
-	EXPECT_EQ(-EBADF, alias_fd(alias, fd, 0));
-	close(fd);
-
+	donor_and_alias(_metadata);
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_EQ(-1, ioctl(fd, _IOW(0x15, 0xa0, char[32]), arg));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, ioctl(fd, _IOW(0x15, 0xa1, char[32]), arg));
+	EXPECT_EQ(ENOTTY, errno);
+	EXPECT_EQ(-1, ioctl(fd, _IOR(0x15, 0xa2, char[64]), arg));
+	EXPECT_EQ(ENOTTY, errno);
 	check_untouched(_metadata, "alias", "donor");
 }
 
@@ -96,50 +341,32 @@ TEST_F(fs, reserved_not_zero)
 
 TEST_F(fs, bad_address)
 {
-	void *unmapped = mmap(NULL, BLK, PROT_NONE,
-			      MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	struct fs_mapping_alias *arg;
+	struct fs_mapping_info *info;
+	char *map = mmap(NULL, 2 * BLK, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	int alias;
 
-	ASSERT_NE(MAP_FAILED, unmapped);
+	ASSERT_NE(MAP_FAILED, map);
 	donor_and_alias(_metadata);
 	alias = xopen(_metadata, "alias", O_RDONLY);
-	EXPECT_EQ(-1, ioctl(alias, FS_IOC_MAPPING_ALIAS, unmapped));
+	/* Whole, but for the last byte. */
+	arg = (void *)(map + BLK - sizeof(*arg) + 1);
+	info = (void *)(map + BLK - sizeof(*info) + 1);
+	memset(arg, 0, sizeof(*arg));
+	arg->donor_fd = xopen(_metadata, "donor", O_RDONLY);
+	ASSERT_EQ(0, mprotect(map + BLK, BLK, PROT_NONE));
+	EXPECT_EQ(-1, ioctl(alias, FS_IOC_MAPPING_ALIAS, arg));
 	EXPECT_EQ(EFAULT, errno);
-	EXPECT_EQ(-1, ioctl(alias, FS_IOC_MAPPING_INFO, unmapped));
+	EXPECT_EQ(-EFAULT, info_errno(alias, info));
+
+	ASSERT_EQ(0, mprotect(map, BLK, PROT_READ));
+	EXPECT_EQ(-EFAULT, info_errno(alias, (void *)map));
+	EXPECT_EQ(-1, ioctl(alias, FS_IOC_MAPPING_ALIAS, NULL));
 	EXPECT_EQ(EFAULT, errno);
+	EXPECT_EQ(-EFAULT, info_errno(alias, NULL));
 	check_untouched(_metadata, "alias", "donor");
-}
-
-TEST_F(fs, not_regular)
-{
-	struct fs_mapping_info info;
-	int alias, donor, dir, pipes[2], fifo, null;
-
-	donor_and_alias(_metadata);
-	alias = xopen(_metadata, "alias", O_RDONLY);
-	donor = xopen(_metadata, "donor", O_RDONLY);
-	dir = xopen(_metadata, ".", O_RDONLY);
-	ASSERT_EQ(0, mkfifo("fifo", 0600));
-	fifo = xopen(_metadata, "fifo", O_RDWR);
-	null = xopen(_metadata, "/dev/null", O_RDONLY);
-	ASSERT_EQ(0, pipe(pipes));
-
-	EXPECT_EQ(-EINVAL, alias_fd(dir, donor, 0));
-	EXPECT_EQ(-EINVAL, alias_fd(alias, dir, 0));
-	EXPECT_EQ(-EINVAL, alias_fd(fifo, donor, 0));
-	EXPECT_EQ(-EINVAL, alias_fd(alias, fifo, 0));
-	EXPECT_EQ(-EINVAL, alias_fd(pipes[0], donor, 0));
-	EXPECT_EQ(-EINVAL, alias_fd(alias, pipes[0], 0));
-	EXPECT_EQ(-EINVAL, alias_fd(null, donor, 0));
-	EXPECT_EQ(-EINVAL, alias_fd(alias, null, 0));
-
-	EXPECT_EQ(-EINVAL, release_fd(dir));
-	EXPECT_EQ(-EINVAL, release_fd(pipes[0]));
-	EXPECT_EQ(-1, ioctl(dir, FS_IOC_MAPPING_INFO, &info));
-	EXPECT_EQ(EINVAL, errno);
-	EXPECT_EQ(-1, ioctl(pipes[0], FS_IOC_MAPPING_INFO, &info));
-	EXPECT_EQ(EINVAL, errno);
-	check_untouched(_metadata, "alias", "donor");
+	ASSERT_EQ(0, munmap(map, 2 * BLK));
 }
 
 TEST_F(fs, same_file)
@@ -405,6 +632,215 @@ TEST_F(fs, donor_onto_its_alias)
 	EXPECT_EQ(-EINVAL, alias_file("donor", "alias", 0));
 	EXPECT_EQ(DONOR, state_of(_metadata, "donor"));
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
+/* Make "donor" and its clone "alias", every other block of @n a hole. */
+static void fragmented_pair(struct __test_metadata *_metadata, size_t n)
+{
+	int fd = xopen(_metadata, "donor", O_RDWR | O_CREAT);
+	size_t i;
+
+	for (i = 0; i < n; i += 2)
+		write_pattern(_metadata, fd, i * BLK, BLK, 1);
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+	clone_file(_metadata, "donor", "alias");
+	sync();
+}
+
+/* Wait until @pid sleeps where no signal reaches it. */
+static void wait_until_stuck(struct __test_metadata *_metadata, pid_t pid)
+{
+	char path[64], line[512], state;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	do {
+		usleep(10000);
+		fd = xopen(_metadata, path, O_RDONLY);
+		n = read(fd, line, sizeof(line) - 1);
+		ASSERT_LT(0, n);
+		line[n] = '\0';
+		close(fd);
+		/* The name in parentheses, then the state. */
+		state = strrchr(line, ')')[2];
+		ASSERT_NE('Z', state);
+	} while (state != 'D');
+}
+
+/* A reader who waits for memory to read into, and on XFS locks the file. */
+struct reader {
+	int fd, uffd;
+	void *page;
+	ssize_t result;
+	pthread_t thread;
+};
+
+static void *do_read(void *arg)
+{
+	struct reader *reader = arg;
+
+	reader->result = pread(reader->fd, reader->page, BLK, 0);
+	return NULL;
+}
+
+static void start_reader(struct __test_metadata *_metadata,
+			 struct reader *reader, const char *name)
+{
+	struct uffdio_api api = { .api = UFFD_API };
+	struct uffdio_register area = { .mode = UFFDIO_REGISTER_MODE_MISSING };
+	struct pollfd event = { .events = POLLIN };
+
+	reader->page = mmap(NULL, BLK, PROT_READ | PROT_WRITE,
+			    MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, reader->page);
+	reader->uffd = syscall(__NR_userfaultfd, O_CLOEXEC | O_NONBLOCK);
+	ASSERT_LE(0, reader->uffd) {
+		TH_LOG("userfaultfd: %s", strerror(errno));
+	}
+	ASSERT_EQ(0, ioctl(reader->uffd, UFFDIO_API, &api));
+	area.range.start = (unsigned long)reader->page;
+	area.range.len = BLK;
+	ASSERT_EQ(0, ioctl(reader->uffd, UFFDIO_REGISTER, &area));
+	reader->fd = xopen(_metadata, name, O_RDONLY);
+	ASSERT_EQ(0, pthread_create(&reader->thread, NULL, do_read, reader));
+	event.fd = reader->uffd;
+	ASSERT_EQ(1, poll(&event, 1, -1));
+}
+
+static void finish_reader(struct __test_metadata *_metadata,
+			  struct reader *reader)
+{
+	struct uffdio_zeropage zero = {
+		.range = { (unsigned long)reader->page, BLK },
+	};
+
+	ASSERT_EQ(0, ioctl(reader->uffd, UFFDIO_ZEROPAGE, &zero));
+	ASSERT_EQ(0, pthread_join(reader->thread, NULL));
+	EXPECT_EQ(BLK, reader->result);
+	ASSERT_EQ(0, munmap(reader->page, BLK));
+	close(reader->uffd);
+	close(reader->fd);
+}
+
+/*
+ * Killed while it waits for the locks, with writers denied: the proof that
+ * comes next is not begun.  Nobody is there to see the EINTR.
+ */
+TEST_F(fs, killed_before_proof)
+{
+	struct snapshot alias, donor;
+	struct reader reader;
+	int status;
+	pid_t pid;
+
+	if (strcmp(variant->type, "xfs"))
+		return;
+	donor_and_alias(_metadata);
+	alias = take_snapshot(_metadata, "alias");
+	donor = take_snapshot(_metadata, "donor");
+	start_reader(_metadata, &reader, "alias");
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid)
+		child_exit(alias_file("alias", "donor", KEEP));
+	wait_until_stuck(_metadata, pid);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	EXPECT_EQ(-ETXTBSY, try_open("alias", O_RDWR));
+	EXPECT_EQ(-ETXTBSY, try_open("donor", O_RDWR));
+	finish_reader(_metadata, &reader);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+	EXPECT_TRUE(unchanged(_metadata, "alias", &alias));
+	EXPECT_TRUE(unchanged(_metadata, "donor", &donor));
+	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
+}
+
+/* Killed at any time, the state is the one before or the one after. */
+TEST_F(fs, killed)
+{
+	int i, status, writable, kept;
+	struct fs_mapping_info donor;
+	unsigned int state;
+	pid_t pid;
+
+	fragmented_pair(_metadata, 300);
+	for (i = 0; i < 24; i++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			alias_file("alias", "donor", KEEP);
+			for (;;)
+				pause();
+		}
+		/* On any machine, some of these are in the midst of it. */
+		usleep(200 << i % 8);
+		ASSERT_EQ(0, kill(pid, SIGKILL));
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		ASSERT_TRUE(WIFSIGNALED(status));
+
+		state = state_of(_metadata, "alias");
+		kept = state == KEPT;
+		EXPECT_EQ(kept ? KEPT : ORDINARY, state);
+		donor = info_file(_metadata, "donor");
+		EXPECT_EQ(kept ? DONOR : ORDINARY, donor.state);
+		EXPECT_EQ(kept, donor.nr_aliases);
+		writable = kept ? -ETXTBSY : 0;
+		EXPECT_EQ(writable, try_open("alias", O_RDWR));
+		EXPECT_EQ(writable, try_open("donor", O_RDWR));
+		ASSERT_EQ(0, release_file("alias"));
+		check_untouched(_metadata, "alias", "donor");
+	}
+}
+
+/* Let @loop have no more than @size bytes of its file, or all of them (0). */
+static void limit_loop(struct __test_metadata *_metadata, int loop, __u64 size)
+{
+	struct loop_info64 info;
+
+	ASSERT_EQ(0, ioctl(loop, LOOP_GET_STATUS64, &info));
+	info.lo_sizelimit = size;
+	ASSERT_EQ(0, ioctl(loop, LOOP_SET_STATUS64, &info)) {
+		TH_LOG("LOOP_SET_STATUS64: %s", strerror(errno));
+	}
+}
+
+/* A disk that can't be read, of a file system that has nothing to write. */
+TEST_F(fs, unreadable)
+{
+	struct fs_mapping_info info;
+	int loop, alias, donor;
+	char dev[64];
+
+	ASSERT_EQ(0, mkdir("fs", 0755));
+	loop = make_loop(_metadata, "image", dev);
+	ASSERT_TRUE(make_fs(_metadata, variant, dev));
+	ASSERT_EQ(0, mount(dev, "fs", variant->type, 0, NULL));
+	ASSERT_EQ(0, chdir("fs"));
+	fragmented_pair(_metadata, 200);
+	ASSERT_EQ(0, chdir(".."));
+	ASSERT_EQ(0, umount("fs"));
+	ASSERT_EQ(0, mount(dev, "fs", variant->type, MS_RDONLY, NULL));
+
+	alias = xopen(_metadata, "fs/alias", O_RDONLY);
+	donor = xopen(_metadata, "fs/donor", O_RDONLY);
+	limit_loop(_metadata, loop, BLK);
+	EXPECT_EQ(-EIO, alias_fd(alias, donor, 0));
+	EXPECT_EQ(-EIO, alias_fd(alias, donor, KEEP));
+	info = info_fd(_metadata, alias);
+	EXPECT_EQ(ORDINARY, info.state);
+	info = info_fd(_metadata, donor);
+	EXPECT_EQ(ORDINARY, info.state);
+	limit_loop(_metadata, loop, 0);
+	EXPECT_EQ(0, alias_fd(alias, donor, KEEP));
+	EXPECT_EQ(KEPT, info_fd(_metadata, alias).state);
+	EXPECT_TRUE(fd_has(_metadata, alias, 0, BLK, 1));
+
+	close(alias);
+	close(donor);
+	ASSERT_EQ(0, umount("fs"));
+	close(loop);
 }
 
 TEST_HARNESS_MAIN
