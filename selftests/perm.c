@@ -44,6 +44,154 @@ static int alias_opened_as(struct __test_metadata *_metadata, uid_t uid,
 	return err;
 }
 
+/* Calls to be made with this capability and that, or without. */
+enum call { MAKE, MAKE_KEPT, RELEASE, RELEASE_DONOR, SEE_DONOR };
+
+/* Files that were opened by root; the state that a call makes or needs. */
+static int make_call(enum call call, int alias, int donor)
+{
+	struct fs_mapping_info info;
+
+	switch (call) {
+	case MAKE:
+		return alias_fd(alias, donor, 0);
+	case MAKE_KEPT:
+		return alias_fd(alias, donor, KEEP);
+	case RELEASE:
+		return release_fd(alias);
+	case RELEASE_DONOR:
+		return release_fd(donor);
+	case SEE_DONOR:
+		if (ioctl(alias, FS_IOC_MAPPING_INFO, &info))
+			return -errno;
+		return info.donor_ino ? 0 : -EPERM;
+	}
+	return -EINVAL;
+}
+
+static int set_effective(__u64 caps)
+{
+	struct __user_cap_header_struct header = {
+		.version = _LINUX_CAPABILITY_VERSION_3,
+	};
+	struct __user_cap_data_struct data[2];
+
+	if (syscall(__NR_capget, &header, data))
+		return -errno;
+	data[0].effective = caps;
+	data[1].effective = caps >> 32;
+	return syscall(__NR_capset, &header, data) ? -errno : 0;
+}
+
+#define ALL_CAPS (CAP(CAP_LAST_CAP + 1) - 1)
+
+/*
+ * Every capability alone, and all but one, beside those that each is tried with:
+ * only with what is documented, the call works.
+ */
+static const struct by_cap {
+	const char *name;
+	enum call call;
+	uid_t alias, donor, caller;
+	__u64 base;		/* capabilities that are there at all times */
+	__u64 enough;		/* each of these, added to them, is enough */
+} by_caps[] = {
+	{ "stranger", MAKE, ALICE, ALICE, BOB, 0, CAP(CAP_FOWNER) },
+	{ "owner, keep", MAKE_KEPT, ALICE, ALICE, ALICE,
+	  0, CAP(CAP_SYS_ADMIN) },
+	{ "stranger with FOWNER, keep", MAKE_KEPT, ALICE, ALICE, BOB,
+	  CAP(CAP_FOWNER), CAP(CAP_SYS_ADMIN) },
+	{ "stranger with SYS_ADMIN, keep", MAKE_KEPT, ALICE, ALICE, BOB,
+	  CAP(CAP_SYS_ADMIN), CAP(CAP_FOWNER) },
+	{ "two owners", MAKE, ALICE, BOB, ALICE,
+	  CAP(CAP_FOWNER), CAP(CAP_SYS_ADMIN) },
+	{ "owner of the alias", MAKE, ALICE, BOB, ALICE,
+	  CAP(CAP_SYS_ADMIN), CAP(CAP_FOWNER) },
+	{ "owner of the donor", MAKE, ALICE, BOB, BOB,
+	  CAP(CAP_SYS_ADMIN), CAP(CAP_FOWNER) },
+	{ "release", RELEASE, ALICE, ALICE, BOB, 0, CAP(CAP_FOWNER) },
+	{ "release a donor", RELEASE_DONOR, ALICE, ALICE, BOB,
+	  0, CAP(CAP_FOWNER) },
+	{ "owner of the alias, release the donor", RELEASE_DONOR, ALICE, BOB,
+	  ALICE, 0, CAP(CAP_FOWNER) },
+	/* Who may write the file, too. */
+	{ "see the donor", SEE_DONOR, ALICE, ALICE, BOB,
+	  0, CAP(CAP_FOWNER) | CAP(CAP_DAC_OVERRIDE) },
+};
+
+/* Tell in @denied and @allowed by which capabilities the call did what. */
+static int try_caps(const struct by_cap *by, int alias, int donor,
+		    __u64 *denied, __u64 *allowed)
+{
+	int cap, err;
+
+	for (cap = 0; cap <= CAP_LAST_CAP; cap++) {
+		err = set_effective(by->base | CAP(cap));
+		if (err)
+			return err;
+		err = make_call(by->call, alias, donor);
+		if (!err)
+			*allowed |= CAP(cap);
+		else if (err == -EPERM)
+			*denied |= CAP(cap);
+		else
+			return err;
+	}
+	return 0;
+}
+
+TEST_F(fs, capabilities)
+{
+	struct { __u64 denied, allowed; } *result;
+	struct snapshot before[2];
+	const struct by_cap *by;
+	int alias, donor, err;
+	size_t i;
+	pid_t pid;
+
+	result = mmap(NULL, sizeof(*result), PROT_READ | PROT_WRITE,
+		      MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, result);
+	for (i = 0; i < ARRAY_SIZE(by_caps); i++) {
+		by = &by_caps[i];
+		owned_pair(_metadata, by->donor, by->alias);
+		alias = xopen(_metadata, "alias", O_RDONLY);
+		donor = xopen(_metadata, "donor", O_RDONLY);
+		if (by->call >= RELEASE)
+			ASSERT_EQ(0, alias_fd(alias, donor, KEEP));
+		before[0] = take_snapshot(_metadata, "alias");
+		before[1] = take_snapshot(_metadata, "donor");
+
+		/* All that is not enough, together. */
+		pid = fork_as(_metadata, by->caller, ALL_CAPS);
+		if (!pid) {
+			err = set_effective(by->base |
+					    (ALL_CAPS & ~by->enough));
+			child_exit(err ? -254 :
+				   make_call(by->call, alias, donor));
+		}
+		EXPECT_EQ(-EPERM, child_result(_metadata, pid))
+			TH_LOG("%s", by->name);
+		EXPECT_TRUE(unchanged(_metadata, "alias", &before[0]));
+		EXPECT_TRUE(unchanged(_metadata, "donor", &before[1]));
+
+		memset(result, 0, sizeof(*result));
+		pid = fork_as(_metadata, by->caller, ALL_CAPS);
+		if (!pid)
+			child_exit(try_caps(by, alias, donor, &result->denied,
+					    &result->allowed));
+		ASSERT_EQ(0, child_result(_metadata, pid));
+		EXPECT_EQ(by->enough, result->allowed)
+			TH_LOG("%s", by->name);
+		EXPECT_EQ(ALL_CAPS & ~by->enough, result->denied)
+			TH_LOG("%s", by->name);
+		close(alias);
+		close(donor);
+		ASSERT_EQ(0, release_file("alias"));
+	}
+	ASSERT_EQ(0, munmap(result, sizeof(*result)));
+}
+
 TEST_F(fs, owner)
 {
 	owned_pair(_metadata, ALICE, ALICE);
@@ -175,11 +323,11 @@ TEST_F(fs, release_ordinary)
 	EXPECT_EQ(-EPERM, release_as(_metadata, BOB, 0, "alias"));
 }
 
-/* The donor's number, as seen by @uid. */
+/* Is @uid told the number of @name's donor? */
 static bool donor_shown(struct __test_metadata *_metadata, uid_t uid,
-			__u64 caps, const char *name)
+			__u64 caps, const char *name, const char *donor)
 {
-	ino_t donor = ino_of(_metadata, "donor");
+	ino_t ino = ino_of(_metadata, donor);
 	pid_t pid = fork_as(_metadata, uid, caps);
 	struct fs_mapping_info info;
 	int result;
@@ -188,7 +336,7 @@ static bool donor_shown(struct __test_metadata *_metadata, uid_t uid,
 		info = info_file(_metadata, name);
 		/* 1: shown, 2: hidden; all else is seen by everybody. */
 		child_exit(info.state != KEPT || info.nr_aliases ? -3 :
-			   info.donor_ino == donor ? -1 :
+			   info.donor_ino == ino ? -1 :
 			   info.donor_ino || info.donor_gen ? -3 : -2);
 	}
 	result = child_result(_metadata, pid);
@@ -200,13 +348,13 @@ TEST_F(fs, info)
 {
 	owned_pair(_metadata, ALICE, ALICE);
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	EXPECT_TRUE(donor_shown(_metadata, ALICE, 0, "alias"));
-	EXPECT_FALSE(donor_shown(_metadata, BOB, 0, "alias"));
-	EXPECT_TRUE(donor_shown(_metadata, BOB, CAP(CAP_FOWNER), "alias"));
+	EXPECT_TRUE(donor_shown(_metadata, ALICE, 0, "alias", "donor"));
+	EXPECT_FALSE(donor_shown(_metadata, BOB, 0, "alias", "donor"));
+	EXPECT_TRUE(donor_shown(_metadata, BOB, CAP(CAP_FOWNER), "alias", "donor"));
 
 	/* Who may write it could find out anyway. */
 	ASSERT_EQ(0, chmod("alias", 0666));
-	EXPECT_TRUE(donor_shown(_metadata, BOB, 0, "alias"));
+	EXPECT_TRUE(donor_shown(_metadata, BOB, 0, "alias", "donor"));
 }
 
 /*
@@ -259,10 +407,9 @@ static int open_userns(struct __test_metadata *_metadata, pid_t pid)
 	return xopen(_metadata, path, O_RDONLY);
 }
 
-/* alias_file() by root of that user namespace. */
-static int alias_in_userns(struct __test_metadata *_metadata, int ns,
-			   const char *name, const char *donor,
-			   unsigned int flags)
+/* make_call() by root of that user namespace. */
+static int call_in_userns(struct __test_metadata *_metadata, int ns,
+			  enum call call)
 {
 	pid_t pid = fork();
 
@@ -272,7 +419,9 @@ static int alias_in_userns(struct __test_metadata *_metadata, int ns,
 		    syscall(__NR_setresgid, 0, 0, 0) ||
 		    syscall(__NR_setresuid, 0, 0, 0))
 			_exit(255);
-		child_exit(alias_file(name, donor, flags));
+		child_exit(make_call(call,
+				     xopen(_metadata, "alias", O_RDONLY),
+				     xopen(_metadata, "donor", O_RDONLY)));
 	}
 	return child_result(_metadata, pid);
 }
@@ -286,18 +435,29 @@ TEST_F(fs, user_namespace)
 	owned_pair(_metadata, 5001, 5001);
 	pid = make_userns(_metadata, 5000, 2, pipe);
 	ns = open_userns(_metadata, pid);
-	EXPECT_EQ(0, alias_in_userns(_metadata, ns, "alias", "donor", 0));
+	EXPECT_EQ(0, call_in_userns(_metadata, ns, MAKE));
 
 	/* It holds the kernel's memory, of which a namespace has none. */
-	EXPECT_EQ(-EPERM,
-		  alias_in_userns(_metadata, ns, "alias", "donor", KEEP));
+	EXPECT_EQ(-EPERM, call_in_userns(_metadata, ns, MAKE_KEPT));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(0, call_in_userns(_metadata, ns, SEE_DONOR));
+	EXPECT_EQ(0, call_in_userns(_metadata, ns, RELEASE));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(0, call_in_userns(_metadata, ns, RELEASE_DONOR));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
 	ASSERT_EQ(0, chown("alias", 5000, 5000));
-	EXPECT_EQ(-EPERM, alias_in_userns(_metadata, ns, "alias", "donor", 0));
+	EXPECT_EQ(-EPERM, call_in_userns(_metadata, ns, MAKE));
 
 	/* An owner that the namespace does not know. */
 	ASSERT_EQ(0, chown("alias", ALICE, ALICE));
 	ASSERT_EQ(0, chown("donor", ALICE, ALICE));
-	EXPECT_EQ(-EPERM, alias_in_userns(_metadata, ns, "alias", "donor", 0));
+	EXPECT_EQ(-EPERM, call_in_userns(_metadata, ns, MAKE));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(-EPERM, call_in_userns(_metadata, ns, SEE_DONOR));
+	EXPECT_EQ(-EPERM, call_in_userns(_metadata, ns, RELEASE));
+	EXPECT_EQ(-EPERM, call_in_userns(_metadata, ns, RELEASE_DONOR));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
 	close(ns);
 	end_userns(_metadata, pid, pipe);
 }
@@ -343,6 +503,12 @@ TEST_F(fs, idmapped_mount)
 			      "files/alias", "files/donor", 0));
 
 	ASSERT_EQ(0, alias_file("files/alias", "files/donor", KEEP));
+	EXPECT_FALSE(donor_shown(_metadata, ALICE, 0, "mapped/alias",
+				 "mapped/donor"));
+	EXPECT_TRUE(donor_shown(_metadata, BOB, 0, "mapped/alias",
+				"mapped/donor"));
+	EXPECT_FALSE(donor_shown(_metadata, BOB, 0, "files/alias",
+				 "files/donor"));
 	EXPECT_EQ(-EPERM, release_as(_metadata, ALICE, 0, "mapped/alias"));
 	EXPECT_EQ(0, release_as(_metadata, BOB, 0, "mapped/alias"));
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "files/alias"));
@@ -361,7 +527,7 @@ TEST_F(fs, read_only_mount)
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
-	EXPECT_TRUE(donor_shown(_metadata, ALICE, 0, "alias"));
+	EXPECT_TRUE(donor_shown(_metadata, ALICE, 0, "alias", "donor"));
 	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 	EXPECT_EQ(0, release_file("alias"));
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
