@@ -31,185 +31,388 @@ static const struct acl acl_for_bob = {
 	},
 };
 
-static void do_chmod(struct __test_metadata *_metadata, int fd)
+/*
+ * Changes of a file's metadata: by a descriptor that is open for reading, or by
+ * the file's name.  What has to be there beforehand is made by @prepare.
+ */
+struct change {
+	const char *name;
+	void (*prepare)(struct __test_metadata *_metadata, const char *name);
+	void (*make)(struct __test_metadata *_metadata, int fd,
+		     const char *name);
+	bool (*made)(struct __test_metadata *_metadata, const char *name);
+};
+
+/* The second name of a file, or the one that it gets. */
+static const char *second_name(const char *name)
 {
+	static char buf[64];
+
+	snprintf(buf, sizeof(buf), "%s.second", name);
+	return buf;
+}
+
+static bool exists(const char *name)
+{
+	return !access(name, F_OK);
+}
+
+static struct stat stat_of(struct __test_metadata *_metadata, const char *name)
+{
+	struct stat st;
+
+	ASSERT_EQ(0, stat(name, &st));
+	return st;
+}
+
+static void do_chmod(struct __test_metadata *_metadata, int fd,
+		     const char *name)
+{
+	(void)name;
 	ASSERT_EQ(0, fchmod(fd, 0750));
 }
 
-static bool has_chmod(struct __test_metadata *_metadata, int fd)
+static bool has_chmod(struct __test_metadata *_metadata, const char *name)
 {
-	struct stat st;
-
-	ASSERT_EQ(0, fstat(fd, &st));
-	return (st.st_mode & 07777) == 0750;
+	return (stat_of(_metadata, name).st_mode & 07777) == 0750;
 }
 
-static void do_chown(struct __test_metadata *_metadata, int fd)
+static void do_chown(struct __test_metadata *_metadata, int fd,
+		     const char *name)
 {
+	(void)name;
 	ASSERT_EQ(0, fchown(fd, ALICE, BOB));
 }
 
-static bool has_chown(struct __test_metadata *_metadata, int fd)
+static bool has_chown(struct __test_metadata *_metadata, const char *name)
 {
-	struct stat st;
+	struct stat st = stat_of(_metadata, name);
 
-	ASSERT_EQ(0, fstat(fd, &st));
 	return st.st_uid == ALICE && st.st_gid == BOB;
 }
 
-static void do_utimens(struct __test_metadata *_metadata, int fd)
+static void do_utimens(struct __test_metadata *_metadata, int fd,
+		       const char *name)
 {
 	static const struct timespec times[] = { { 1000, 1 }, { 2000, 2 } };
 
+	(void)name;
 	ASSERT_EQ(0, futimens(fd, times));
 }
 
-static bool has_utimens(struct __test_metadata *_metadata, int fd)
+static bool has_utimens(struct __test_metadata *_metadata, const char *name)
 {
-	struct stat st;
+	struct stat st = stat_of(_metadata, name);
 
-	ASSERT_EQ(0, fstat(fd, &st));
 	return st.st_mtim.tv_sec == 2000 && st.st_mtim.tv_nsec == 2;
 }
 
-static void do_xattr(struct __test_metadata *_metadata, int fd)
+static void do_xattr(struct __test_metadata *_metadata, int fd,
+		     const char *name)
 {
+	(void)name;
 	ASSERT_EQ(0, fsetxattr(fd, "user.alias", "value", 5, 0));
 }
 
-static bool has_xattr(struct __test_metadata *_metadata, int fd)
+static bool has_xattr(struct __test_metadata *_metadata, const char *name)
 {
 	char value[16];
 
 	(void)_metadata;
-	return fgetxattr(fd, "user.alias", value, sizeof(value)) == 5 &&
+	return getxattr(name, "user.alias", value, sizeof(value)) == 5 &&
 	       !memcmp(value, "value", 5);
 }
 
-static void do_acl(struct __test_metadata *_metadata, int fd)
+static void add_xattr(struct __test_metadata *_metadata, const char *name)
 {
+	ASSERT_EQ(0, setxattr(name, "user.alias", "value", 5, 0));
+}
+
+static void do_removexattr(struct __test_metadata *_metadata, int fd,
+			   const char *name)
+{
+	(void)name;
+	ASSERT_EQ(0, fremovexattr(fd, "user.alias"));
+}
+
+static bool has_no_xattr(struct __test_metadata *_metadata, const char *name)
+{
+	return !has_xattr(_metadata, name);
+}
+
+static void do_acl(struct __test_metadata *_metadata, int fd, const char *name)
+{
+	(void)name;
 	ASSERT_EQ(0, fsetxattr(fd, XATTR_NAME_POSIX_ACL_ACCESS, &acl_for_bob,
 			       sizeof(acl_for_bob), 0));
 }
 
-static bool has_acl(struct __test_metadata *_metadata, int fd)
+static bool has_acl(struct __test_metadata *_metadata, const char *name)
 {
 	struct acl acl;
 
 	(void)_metadata;
-	return fgetxattr(fd, XATTR_NAME_POSIX_ACL_ACCESS, &acl,
-			 sizeof(acl)) == sizeof(acl) &&
+	return getxattr(name, XATTR_NAME_POSIX_ACL_ACCESS, &acl,
+			sizeof(acl)) == sizeof(acl) &&
 	       !memcmp(&acl, &acl_for_bob, sizeof(acl));
 }
 
-static void do_immutable(struct __test_metadata *_metadata, int fd)
+static void set_flags(struct __test_metadata *_metadata, int fd, int flags)
 {
-	int flags = FS_IMMUTABLE_FL;
-
-	ASSERT_EQ(0, ioctl(fd, FS_IOC_SETFLAGS, &flags));
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_SETFLAGS, &flags)) {
+		TH_LOG("FS_IOC_SETFLAGS: %s", strerror(errno));
+	}
 }
 
-static bool has_immutable(struct __test_metadata *_metadata, int fd)
+static void set_flags_of(struct __test_metadata *_metadata, const char *name,
+			 int flags)
 {
+	int fd = xopen(_metadata, name, O_RDONLY);
+
+	set_flags(_metadata, fd, flags);
+	close(fd);
+}
+
+static int flags_of(struct __test_metadata *_metadata, const char *name)
+{
+	int fd = xopen(_metadata, name, O_RDONLY);
 	int flags;
 
 	ASSERT_EQ(0, ioctl(fd, FS_IOC_GETFLAGS, &flags));
-	return flags & FS_IMMUTABLE_FL;
+	close(fd);
+	return flags;
 }
 
-static const struct change {
-	const char *name;
-	void (*make)(struct __test_metadata *_metadata, int fd);
-	bool (*made)(struct __test_metadata *_metadata, int fd);
-} changes[] = {
-	{ "chmod", do_chmod, has_chmod },
-	{ "chown", do_chown, has_chown },
-	{ "utimens", do_utimens, has_utimens },
-	{ "xattr", do_xattr, has_xattr },
-	{ "acl", do_acl, has_acl },
-	{ "immutable", do_immutable, has_immutable },
+static void do_immutable(struct __test_metadata *_metadata, int fd,
+			 const char *name)
+{
+	(void)name;
+	set_flags(_metadata, fd, FS_IMMUTABLE_FL);
+}
+
+static bool has_immutable(struct __test_metadata *_metadata, const char *name)
+{
+	return flags_of(_metadata, name) & FS_IMMUTABLE_FL;
+}
+
+static void add_immutable(struct __test_metadata *_metadata, const char *name)
+{
+	set_flags_of(_metadata, name, FS_IMMUTABLE_FL);
+}
+
+static void do_append(struct __test_metadata *_metadata, int fd,
+		      const char *name)
+{
+	(void)name;
+	set_flags(_metadata, fd, FS_APPEND_FL);
+}
+
+static bool has_append(struct __test_metadata *_metadata, const char *name)
+{
+	return flags_of(_metadata, name) & FS_APPEND_FL;
+}
+
+static void add_append(struct __test_metadata *_metadata, const char *name)
+{
+	set_flags_of(_metadata, name, FS_APPEND_FL);
+}
+
+static void do_clear_flags(struct __test_metadata *_metadata, int fd,
+			   const char *name)
+{
+	(void)name;
+	set_flags(_metadata, fd, 0);
+}
+
+static bool has_no_flags(struct __test_metadata *_metadata, const char *name)
+{
+	return !(flags_of(_metadata, name) & (FS_IMMUTABLE_FL | FS_APPEND_FL));
+}
+
+static void do_project(struct __test_metadata *_metadata, int fd,
+		       const char *name)
+{
+	struct fsxattr attr;
+
+	(void)name;
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_FSGETXATTR, &attr));
+	attr.fsx_projid = 4711;
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_FSSETXATTR, &attr));
+}
+
+static bool has_project(struct __test_metadata *_metadata, const char *name)
+{
+	int fd = xopen(_metadata, name, O_RDONLY);
+	struct fsxattr attr;
+
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_FSGETXATTR, &attr));
+	close(fd);
+	return attr.fsx_projid == 4711;
+}
+
+static void do_link(struct __test_metadata *_metadata, int fd, const char *name)
+{
+	(void)fd;
+	ASSERT_EQ(0, link(name, second_name(name)));
+}
+
+static bool has_link(struct __test_metadata *_metadata, const char *name)
+{
+	return exists(second_name(name)) &&
+	       stat_of(_metadata, name).st_nlink == 2 &&
+	       ino_of(_metadata, second_name(name)) == ino_of(_metadata, name);
+}
+
+static void add_link(struct __test_metadata *_metadata, const char *name)
+{
+	ASSERT_EQ(0, link(name, second_name(name)));
+}
+
+static void do_rename(struct __test_metadata *_metadata, int fd,
+		      const char *name)
+{
+	(void)fd;
+	ASSERT_EQ(0, rename(name, second_name(name)));
+}
+
+static bool has_rename(struct __test_metadata *_metadata, const char *name)
+{
+	(void)_metadata;
+	return exists(second_name(name)) && !exists(name);
+}
+
+static void do_unlink(struct __test_metadata *_metadata, int fd,
+		      const char *name)
+{
+	(void)fd;
+	ASSERT_EQ(0, unlink(name));
+}
+
+static bool has_unlink(struct __test_metadata *_metadata, const char *name)
+{
+	return !exists(name) &&
+	       stat_of(_metadata, second_name(name)).st_nlink == 1;
+}
+
+static bool has_no_name(struct __test_metadata *_metadata, const char *name)
+{
+	(void)_metadata;
+	return !exists(name) && !exists(second_name(name));
+}
+
+static const struct change changes[] = {
+	{ "chmod", NULL, do_chmod, has_chmod },
+	{ "chown", NULL, do_chown, has_chown },
+	{ "utimens", NULL, do_utimens, has_utimens },
+	{ "xattr", NULL, do_xattr, has_xattr },
+	{ "removexattr", add_xattr, do_removexattr, has_no_xattr },
+	{ "acl", NULL, do_acl, has_acl },
+	{ "immutable", NULL, do_immutable, has_immutable },
+	{ "immutable-off", add_immutable, do_clear_flags, has_no_flags },
+	{ "append", NULL, do_append, has_append },
+	{ "append-off", add_append, do_clear_flags, has_no_flags },
+	{ "project", NULL, do_project, has_project },
+	{ "link", NULL, do_link, has_link },
+	{ "rename", NULL, do_rename, has_rename },
+	{ "unlink", add_link, do_unlink, has_unlink },
+	{ "unlink-last", NULL, do_unlink, has_no_name },
 };
 
+/* All that stat() tells of the metadata, access time and blocks left out. */
+static struct stat metadata_of(struct __test_metadata *_metadata,
+			       const char *name)
+{
+	struct stat st = stat_of(_metadata, name);
+
+	memset(&st.st_atim, 0, sizeof(st.st_atim));
+	st.st_blocks = 0;
+	return st;
+}
+
 /*
- * Change an alias's metadata, fsync() it, crash; it must be there afterwards.
- * @before: the file is opened before it becomes an alias.
+ * Change a file's metadata, fsync() it, crash: what was changed must be there
+ * afterwards, and nothing of it in the file that it shares its cache with.
+ * @donor: the donor is changed, and not its alias
+ * @before: the file is opened before it becomes an alias or a donor
+ *
+ * Every change is followed by a crash of its own, for what is synced for one
+ * file takes along what was logged before for others.
  */
 static void check_fsync(struct __test_metadata *_metadata,
 			struct _test_data_fs *self,
-			const struct _fixture_variant_fs *variant, bool before)
+			const struct _fixture_variant_fs *variant, bool donor,
+			bool before)
 {
 	const struct change *change;
+	const char *name, *left;
 	struct stat st, st2;
-	int fd, donor;
+	char other[64];
 	size_t i;
+	int fd;
 
-	make_file(_metadata, "donor", PAIR_SIZE, 1);
-	for (i = 0; i < ARRAY_SIZE(changes); i++)
-		clone_file(_metadata, "donor", changes[i].name);
+	for (i = 0; i < ARRAY_SIZE(changes); i++) {
+		name = changes[i].name;
+		make_file(_metadata, name, PAIR_SIZE, 1);
+		snprintf(other, sizeof(other), "%s.other", name);
+		clone_file(_metadata, name, other);
+		if (changes[i].prepare) {
+			changes[i].prepare(_metadata, name);
+			changes[i].prepare(_metadata, other);
+		}
+	}
 	sync();
 
 	for (i = 0; i < ARRAY_SIZE(changes); i++) {
 		change = &changes[i];
-		fd = xopen(_metadata, change->name, O_RDONLY);
-		ASSERT_EQ(0, alias_file(change->name, "donor", KEEP));
+		name = change->name;
+		snprintf(other, sizeof(other), "%s.other", name);
+		fd = xopen(_metadata, name, O_RDONLY);
+		ASSERT_EQ(0, donor ? alias_file(other, name, KEEP) :
+			  alias_file(name, other, KEEP));
 		if (!before) {
 			close(fd);
-			fd = xopen(_metadata, change->name, O_RDONLY);
+			fd = xopen(_metadata, name, O_RDONLY);
 		}
-		ASSERT_EQ(0, stat("donor", &st));
-		change->make(_metadata, fd);
-		EXPECT_TRUE(change->made(_metadata, fd));
+		EXPECT_FALSE(change->made(_metadata, name));
+		st = metadata_of(_metadata, other);
+		change->make(_metadata, fd, name);
+		EXPECT_TRUE(change->made(_metadata, name))
+			TH_LOG("%s was not made", name);
 		ASSERT_EQ(0, fsync(fd));
-
-		/* The donor has nothing of it. */
-		donor = xopen(_metadata, "donor", O_RDONLY);
-		EXPECT_FALSE(change->made(_metadata, donor));
-		ASSERT_EQ(0, fstat(donor, &st2));
-		EXPECT_EQ(st.st_ctim.tv_nsec, st2.st_ctim.tv_nsec);
-		EXPECT_EQ(st.st_ctim.tv_sec, st2.st_ctim.tv_sec);
-		close(donor);
+		EXPECT_FALSE(change->made(_metadata, other))
+			TH_LOG("%s in the other file", name);
+		st2 = metadata_of(_metadata, other);
+		EXPECT_EQ(0, memcmp(&st, &st2, sizeof(st)));
 
 		crash_fs(_metadata);
 		close(fd);
 		remount_fs(_metadata, self, variant);
-		fd = xopen(_metadata, change->name, O_RDONLY);
-		EXPECT_TRUE(change->made(_metadata, fd)) {
-			TH_LOG("%s is lost", change->name);
-		}
-		EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
-		close(fd);
-		donor = xopen(_metadata, "donor", O_RDONLY);
-		EXPECT_FALSE(change->made(_metadata, donor));
-		close(donor);
+		EXPECT_TRUE(change->made(_metadata, name))
+			TH_LOG("%s is lost", name);
+		EXPECT_FALSE(change->made(_metadata, other))
+			TH_LOG("%s in the other file", name);
+		st2 = metadata_of(_metadata, other);
+		EXPECT_EQ(0, memcmp(&st, &st2, sizeof(st)));
+		left = exists(name) ? name : second_name(name);
+		if (exists(left))
+			EXPECT_TRUE(file_has(_metadata, left, PAIR_SIZE, 1));
+		EXPECT_TRUE(file_has(_metadata, other, PAIR_SIZE, 1));
 	}
 }
 
 TEST_F(fs, fsync)
 {
-	check_fsync(_metadata, self, variant, false);
+	check_fsync(_metadata, self, variant, false, false);
 }
 
 TEST_F(fs, fsync_opened_before)
 {
-	check_fsync(_metadata, self, variant, true);
+	check_fsync(_metadata, self, variant, false, true);
 }
 
 TEST_F(fs, fsync_donor)
 {
-	int fd;
-
-	donor_and_alias(_metadata);
-	sync();
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	fd = xopen(_metadata, "donor", O_RDONLY);
-	do_chmod(_metadata, fd);
-	ASSERT_EQ(0, fsync(fd));
-	crash_fs(_metadata);
-	close(fd);
-	remount_fs(_metadata, self, variant);
-	fd = xopen(_metadata, "donor", O_RDONLY);
-	EXPECT_TRUE(has_chmod(_metadata, fd));
-	close(fd);
+	check_fsync(_metadata, self, variant, true, true);
 }
 
 /* With lazytime, fsync() also writes a time that nothing else did. */
