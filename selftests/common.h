@@ -717,4 +717,30 @@ static inline long dedupe(int src, __u64 src_offset, int dst, __u64 dst_offset,
 	       arg.info.status ? -EBADE : (long)arg.info.bytes_deduped;
 }
 
+/* XFS's online check and repair (struct xfs_scrub_metadata of xfs_fs.h) */
+struct xfs_scrub {
+	__u32 type, flags;
+	__u64 ino;
+	__u32 gen, agno;
+	__u64 reserved[5];
+};
+
+#define XFS_SCRUB_INODE 11
+#define XFS_SCRUB_DATA_FORK 12
+#define XFS_SCRUB_COW_FORK 14
+#define XFS_SCRUB_DIR 15
+/* Flags: repair it (1), and if it is sound build it anew all the same (0x100). */
+#define XFS_SCRUB_REBUILD 0x101
+
+/*
+ * XFS_IOC_SCRUB_METADATA of the file @fd, or of that with @arg's number in its
+ * file system.  Return what it found, beside the flags that were given, or a
+ * negative errno.
+ */
+static inline int scrub(int fd, struct xfs_scrub arg)
+{
+	return ioctl(fd, _IOWR('X', 60, struct xfs_scrub), &arg) ?
+		-errno : (int)arg.flags;
+}
+
 #endif /* MAPPING_ALIAS_COMMON_H */

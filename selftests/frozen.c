@@ -1,79 +1,14 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
- * A file that is an alias or a donor can't be changed, and one that can be
- * changed becomes neither.
+ * A file that is an alias or a donor has no writers, and one that has becomes
+ * neither.  The ways to change a file are in change.c.
  */
 
 #include <sys/swap.h>
-#include <sys/time.h>
 
 #include "common.h"
 
 static const char * const both[] = { "alias", "donor" };
-
-/* Open a file by its handle, which needs no name. */
-static int try_open_handle(struct __test_metadata *_metadata, const char *name,
-			   int flags)
-{
-	union {
-		struct file_handle handle;
-		char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-	} u;
-	int mnt_id, mnt, fd, err;
-
-	u.handle.handle_bytes = MAX_HANDLE_SZ;
-	ASSERT_EQ(0, name_to_handle_at(AT_FDCWD, name, &u.handle, &mnt_id, 0));
-	mnt = xopen(_metadata, ".", O_RDONLY);
-	fd = open_by_handle_at(mnt, &u.handle, flags | O_CLOEXEC);
-	err = fd < 0 ? -errno : 0;
-	close(fd);
-	close(mnt);
-	return err;
-}
-
-/* Open for @flags what @fd is, through /proc. */
-static int try_reopen(int fd, int flags)
-{
-	char path[64];
-
-	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	return try_open(path, flags);
-}
-
-/* Try all ways to open or cut @name; each must end with @expected. */
-static void check_opens(struct __test_metadata *_metadata, const char *name,
-			int expected)
-{
-	int fd = xopen(_metadata, name, O_PATH);
-
-	EXPECT_EQ(expected, try_open(name, O_WRONLY));
-	EXPECT_EQ(expected, try_open(name, O_RDWR));
-	EXPECT_EQ(expected, try_open(name, O_RDWR | O_APPEND));
-	EXPECT_EQ(expected, try_reopen(fd, O_WRONLY));
-	EXPECT_EQ(expected, try_open_handle(_metadata, name, O_RDWR));
-	EXPECT_EQ(expected, truncate(name, PAIR_SIZE) ? -errno : 0);
-	EXPECT_EQ(expected, truncate(name, 2 * PAIR_SIZE) ? -errno : 0);
-	EXPECT_EQ(expected, truncate(name, 0) ? -errno : 0);
-	EXPECT_EQ(expected, try_open(name, O_RDONLY | O_TRUNC));
-	EXPECT_EQ(expected, try_open(name, O_WRONLY | O_CREAT | O_TRUNC));
-	close(fd);
-}
-
-TEST_F(fs, open_for_write)
-{
-	size_t i;
-
-	donor_and_alias(_metadata);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	for (i = 0; i < ARRAY_SIZE(both); i++) {
-		check_opens(_metadata, both[i], -ETXTBSY);
-		EXPECT_TRUE(file_has(_metadata, both[i], PAIR_SIZE, 1));
-	}
-
-	ASSERT_EQ(0, release_file("alias"));
-	for (i = 0; i < ARRAY_SIZE(both); i++)
-		check_opens(_metadata, both[i], 0);
-}
 
 /* The last user of an alias that is not kept gives both back. */
 TEST_F(fs, writable_after_close)
@@ -90,8 +25,8 @@ TEST_F(fs, writable_after_close)
 	EXPECT_EQ(-ETXTBSY, try_open("alias", O_RDWR));
 	EXPECT_EQ(-ETXTBSY, try_open("donor", O_RDWR));
 	close(alias);
-	check_opens(_metadata, "alias", 0);
-	check_opens(_metadata, "donor", 0);
+	EXPECT_EQ(0, try_open("alias", O_RDWR));
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
 }
 
 /* A donor is frozen as long as it has one alias. */
@@ -161,73 +96,6 @@ TEST_F(fs, writable_mapping)
 	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
 }
 
-/* The one way to write that needs no write access to the file. */
-static void check_dedupe(struct __test_metadata *_metadata)
-{
-	int alias = xopen(_metadata, "alias", O_RDONLY);
-	int donor = xopen(_metadata, "donor", O_RDONLY);
-	int other = xopen(_metadata, "other", O_RDONLY);
-	size_t i;
-
-	for (i = 0; i < PAIR_BLOCKS; i += PAIR_BLOCKS / 2) {
-		EXPECT_EQ(-ETXTBSY, dedupe(other, 0, alias, i * BLK, BLK));
-		EXPECT_EQ(-ETXTBSY, dedupe(other, 0, donor, i * BLK, BLK));
-		EXPECT_EQ(-ETXTBSY, dedupe(donor, 0, alias, i * BLK, BLK));
-		EXPECT_EQ(-ETXTBSY, dedupe(alias, 0, donor, i * BLK, BLK));
-	}
-	EXPECT_EQ(-ETXTBSY, dedupe(alias, 0, alias, BLK, BLK));
-	EXPECT_EQ(-ETXTBSY, dedupe(donor, 0, donor, BLK, BLK));
-	close(alias);
-	close(donor);
-	close(other);
-}
-
-/* Make @name, PAIR_BLOCKS equal blocks, owned by ALICE. */
-static void make_equal_blocks(struct __test_metadata *_metadata,
-			      const char *name)
-{
-	char block[BLK];
-	int fd, i;
-
-	memset(block, 'x', sizeof(block));
-	fd = xopen(_metadata, name, O_WRONLY | O_CREAT);
-	for (i = 0; i < PAIR_BLOCKS; i++)
-		ASSERT_EQ(BLK, write(fd, block, BLK));
-	ASSERT_EQ(0, fchown(fd, ALICE, ALICE));
-	ASSERT_EQ(0, fsync(fd));
-	close(fd);
-}
-
-TEST_F(fs, dedupe_into)
-{
-	int alias, other;
-	pid_t pid;
-
-	make_equal_blocks(_metadata, "donor");
-	make_equal_blocks(_metadata, "other");
-	clone_file(_metadata, "donor", "alias");
-	ASSERT_EQ(0, chown("alias", ALICE, ALICE));
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-
-	check_dedupe(_metadata);
-	pid = fork_as(_metadata, ALICE, 0);
-	if (!pid) {
-		check_dedupe(_metadata);
-		child_exit(0);
-	}
-	ASSERT_EQ(0, child_result(_metadata, pid));
-
-	/* As sources they are as good as any file. */
-	alias = xopen(_metadata, "alias", O_RDONLY);
-	other = xopen(_metadata, "other", O_RDONLY);
-	EXPECT_EQ(BLK, dedupe(alias, 0, other, BLK, BLK));
-
-	ASSERT_EQ(0, release_fd(alias));
-	close(alias);
-	alias = xopen(_metadata, "alias", O_RDONLY);
-	EXPECT_EQ(BLK, dedupe(other, 0, alias, BLK, BLK));
-}
-
 /* Cloning from either works, and gives an ordinary file. */
 TEST_F(fs, clone_from)
 {
@@ -245,39 +113,6 @@ TEST_F(fs, clone_from)
 		close(fd);
 		EXPECT_TRUE(file_has(_metadata, both[i], PAIR_SIZE, 1));
 	}
-}
-
-/* Both exchange ioctls of XFS want files that are open for writing. */
-TEST_F(fs, exchange)
-{
-	struct {
-		__s64 version, fdtarget, fdtmp, offset, length;
-		char pad[16];
-		char stat[136];
-	} swapext = { .length = PAIR_SIZE };
-	struct {
-		__s32 file1_fd;
-		__u32 pad;
-		__u64 file1_offset, file2_offset, length, flags;
-	} exchange = { .length = PAIR_SIZE };
-	int alias, other;
-
-	donor_and_alias(_metadata);
-	make_file(_metadata, "other", PAIR_SIZE, 2);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	alias = xopen(_metadata, "alias", O_RDONLY);
-	other = xopen(_metadata, "other", O_RDWR);
-
-	swapext.fdtarget = alias;
-	swapext.fdtmp = other;
-	EXPECT_EQ(-1, ioctl(alias, _IOC(_IOC_READ | _IOC_WRITE, 'X', 109,
-					sizeof(swapext)), &swapext));
-	EXPECT_EQ(EBADF, errno);
-	exchange.file1_fd = other;
-	EXPECT_EQ(-1, ioctl(alias, _IOC(_IOC_WRITE, 'X', 129, sizeof(exchange)),
-			    &exchange));
-	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, "other", PAIR_SIZE, 2));
 }
 
 /* Make "swap", a file that swapon() takes. */
@@ -351,23 +186,6 @@ TEST_F(fs, loop)
 	/* The writer that a writable one would be. */
 	config.fd = xopen(_metadata, "alias", O_RDWR);
 	EXPECT_EQ(-ETXTBSY, alias_file("alias", "donor", KEEP));
-}
-
-/* Read-only descriptors write nothing, however they are mapped. */
-TEST_F(fs, no_writable_mapping)
-{
-	void *map;
-	int fd;
-
-	donor_and_alias(_metadata);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	fd = xopen(_metadata, "alias", O_RDONLY);
-	map = mmap(NULL, BLK, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
-	EXPECT_EQ(MAP_FAILED, map);
-	map = mmap(NULL, BLK, PROT_READ, MAP_SHARED, fd, 0);
-	ASSERT_NE(MAP_FAILED, map);
-	EXPECT_EQ(-1, mprotect(map, BLK, PROT_READ | PROT_WRITE));
-	ASSERT_EQ(0, munmap(map, BLK));
 }
 
 /* Run the shell @name; it must end with 42. */

@@ -239,28 +239,14 @@ TEST_F(fs, dedupe_locks_both)
 	}
 }
 
-/* XFS_IOC_SCRUB_METADATA; returns 0 if there is nothing to complain about */
-static int scrub(int fd, __u32 type)
-{
-	struct {
-		__u32 type, flags;
-		__u64 ino;
-		__u32 gen, agno;
-		__u64 reserved[5];
-	} arg = { .type = type };
-
-	if (ioctl(fd, _IOC(_IOC_READ | _IOC_WRITE, 'X', 60, sizeof(arg)), &arg))
-		return -errno;
-	return arg.flags;
-}
-
 /* XFS's online check locks a file's page cache, and may find nothing wrong. */
 TEST_F(fs, scrub)
 {
 	static const char * const names[] = { "alias", "donor" };
 	static const __u32 types[] = {
-		11, 12, 14,		/* inode, data fork, copy-on-write fork */
+		XFS_SCRUB_INODE, XFS_SCRUB_DATA_FORK, XFS_SCRUB_COW_FORK,
 	};
+	struct xfs_scrub arg = {};
 	size_t i, j;
 	int fd;
 
@@ -270,9 +256,11 @@ TEST_F(fs, scrub)
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		fd = xopen(_metadata, names[i], O_RDONLY);
-		for (j = 0; j < ARRAY_SIZE(types); j++)
-			EXPECT_EQ(0, scrub(fd, types[j]))
+		for (j = 0; j < ARRAY_SIZE(types); j++) {
+			arg.type = types[j];
+			EXPECT_EQ(0, scrub(fd, arg))
 				TH_LOG("scrub %u of %s", types[j], names[i]);
+		}
 		close(fd);
 		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
 	}
@@ -282,6 +270,7 @@ TEST_F(fs, scrub)
 /* Scrubbing a directory takes and drops all inodes in it, in a transaction. */
 TEST_F(fs, scrub_lets_alias_end)
 {
+	struct xfs_scrub arg = { .type = XFS_SCRUB_DIR };
 	int alias, dir;
 
 	if (strcmp(variant->type, "xfs"))
@@ -290,7 +279,7 @@ TEST_F(fs, scrub_lets_alias_end)
 	alias = xopen(_metadata, "alias", O_RDONLY);
 	ASSERT_EQ(0, alias_file("alias", "donor", 0));
 	dir = xopen(_metadata, ".", O_RDONLY | O_DIRECTORY);
-	EXPECT_EQ(0, scrub(dir, 15));	/* directory entries */
+	EXPECT_EQ(0, scrub(dir, arg));
 	close(dir);
 	EXPECT_EQ(ALIAS, state_of(_metadata, "alias"));
 	close(alias);

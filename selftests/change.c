@@ -1,0 +1,1227 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Every way to change the data of a file, tried on aliases and donors: none may
+ * work, whoever tries, and the same goes for what only looks like a way.
+ */
+
+#include <stdalign.h>
+#include <linux/aio_abi.h>
+#include <linux/falloc.h>
+#include <linux/fiemap.h>
+#include <linux/fsverity.h>
+#include <linux/io_uring.h>
+#include <sys/ptrace.h>
+#include <sys/sendfile.h>
+#include <sys/uio.h>
+
+#include "common.h"
+
+/* What younger systems' headers have. */
+#define OP_FTRUNCATE 55			/* IORING_OP_FTRUNCATE */
+#ifndef MADV_POPULATE_WRITE
+#define MADV_POPULATE_WRITE 23
+#endif
+
+/* An attempt: on which file, and with what. */
+struct try {
+	struct __test_metadata *_metadata;
+	const char *name;
+	int fd;			/* of that file, open for reading */
+	int peer;		/* the donor of an alias, an alias of the donor */
+	int second;		/* another alias of the same donor */
+	int other;		/* an ordinary file of the same content */
+	int shifted;		/* the same content, a block later; ordinary too */
+	int arg;
+};
+
+/* What must not get into the file */
+static alignas(BLK) unsigned char junk[BLK] = "junk";
+
+static int result(long ret)
+{
+	return ret < 0 ? -errno : 0;
+}
+
+static int result_fd(int fd)
+{
+	if (fd < 0)
+		return -errno;
+	close(fd);
+	return 0;
+}
+
+/* Opening for writing */
+
+static int open_name(struct try *t)
+{
+	return try_open(t->name, t->arg);
+}
+
+/* Open again, through /proc, what is open already. */
+static int open_proc_fd(struct try *t)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/self/fd/%d", t->fd);
+	return try_open(path, t->arg);
+}
+
+static int open_proc_map(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	char path[64];
+	char *map;
+	int err;
+
+	map = mmap(NULL, BLK, PROT_READ, MAP_SHARED, t->fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx",
+		 (unsigned long)map, (unsigned long)map + BLK);
+	err = try_open(path, t->arg);
+	munmap(map, BLK);
+	return err;
+}
+
+static int open_handle(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	union {
+		struct file_handle handle;
+		char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
+	} u;
+	int mnt_id;
+
+	u.handle.handle_bytes = MAX_HANDLE_SZ;
+	ASSERT_EQ(0, name_to_handle_at(t->fd, "", &u.handle, &mnt_id,
+				       AT_EMPTY_PATH));
+	return result_fd(open_by_handle_at(t->other, &u.handle,
+					   t->arg | O_CLOEXEC));
+}
+
+/* XFS has handles of its own, whose files don't even change the times. */
+struct xfs_handlereq {
+	__u32 fd;
+	const char *path;
+	__u32 oflags;
+	void *ihandle;
+	__u32 ihandlen;
+	void *ohandle;
+	__u32 *ohandlen;
+};
+
+static int open_xfs_handle(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	char handle[64];
+	__u32 len = sizeof(handle);
+	int dir = xopen(_metadata, ".", O_RDONLY), err;
+	struct xfs_handlereq req = {
+		.fd = t->fd, .ohandle = handle, .ohandlen = &len,
+	};
+
+	ASSERT_EQ(0, ioctl(dir, _IOWR('X', 106, struct xfs_handlereq), &req));
+	req.ihandle = handle;
+	req.ihandlen = len;
+	req.oflags = t->arg;
+	err = result_fd(ioctl(dir, _IOWR('X', 107, struct xfs_handlereq), &req));
+	close(dir);
+	return err;
+}
+
+static int truncate_name(struct try *t)
+{
+	return result(truncate(t->name, t->arg));
+}
+
+/* Writing to a descriptor that is open for reading */
+
+static int do_ftruncate(struct try *t)
+{
+	return result(ftruncate(t->fd, t->arg));
+}
+
+static int do_pwrite(struct try *t)
+{
+	return result(pwrite(t->fd, junk, BLK, t->arg));
+}
+
+static int do_pwritev2(struct try *t)
+{
+	struct iovec iov = { junk, BLK };
+
+	return result(pwritev2(t->fd, &iov, 1, 0, t->arg));
+}
+
+static int do_aio_write(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	struct iocb cb = {
+		.aio_lio_opcode = IOCB_CMD_PWRITE, .aio_fildes = t->fd,
+		.aio_buf = (unsigned long)junk, .aio_nbytes = BLK,
+	};
+	struct iocb *cbs = &cb;
+	aio_context_t context = 0;
+	int err;
+
+	ASSERT_EQ(0, syscall(__NR_io_setup, 1, &context));
+	err = result(syscall(__NR_io_submit, context, 1, &cbs));
+	ASSERT_EQ(0, syscall(__NR_io_destroy, context));
+	return err;
+}
+
+/* Do one operation by io_uring and return its result. */
+static int uring(struct __test_metadata *_metadata,
+		 const struct io_uring_sqe *sqe)
+{
+	struct io_uring_params p = {};
+	struct io_uring_sqe *sqes;
+	struct io_uring_cqe *cqe;
+	size_t size;
+	char *ring;
+	int fd, err;
+
+	fd = syscall(__NR_io_uring_setup, 1, &p);
+	ASSERT_LE(0, fd) {
+		TH_LOG("io_uring_setup: %s", strerror(errno));
+	}
+	ASSERT_NE(0, p.features & IORING_FEAT_SINGLE_MMAP);
+	size = p.cq_off.cqes + p.cq_entries * sizeof(*cqe);
+	ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    IORING_OFF_SQ_RING);
+	ASSERT_NE(MAP_FAILED, ring);
+	sqes = mmap(NULL, sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
+		    IORING_OFF_SQES);
+	ASSERT_NE(MAP_FAILED, sqes);
+
+	sqes[0] = *sqe;
+	*(__u32 *)(ring + p.sq_off.array) = 0;
+	__atomic_store_n((__u32 *)(ring + p.sq_off.tail), 1, __ATOMIC_RELEASE);
+	ASSERT_EQ(1, syscall(__NR_io_uring_enter, fd, 1, 1,
+			     IORING_ENTER_GETEVENTS, NULL, 0));
+	ASSERT_EQ(1, __atomic_load_n((__u32 *)(ring + p.cq_off.tail),
+				     __ATOMIC_ACQUIRE));
+	cqe = (void *)(ring + p.cq_off.cqes);
+	err = cqe->res;
+	munmap(sqes, sizeof(*sqes));
+	munmap(ring, size);
+	close(fd);
+	return err;
+}
+
+static int uring_open(struct try *t)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD,
+		.addr = (unsigned long)t->name, .open_flags = t->arg,
+	};
+	int fd = uring(t->_metadata, &sqe);
+
+	if (fd < 0)
+		return fd;
+	close(fd);
+	return 0;
+}
+
+static int uring_write(struct try *t)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_WRITE, .fd = t->fd,
+		.addr = (unsigned long)junk, .len = BLK,
+	};
+
+	return uring(t->_metadata, &sqe);
+}
+
+static int uring_fallocate(struct try *t)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_FALLOCATE, .fd = t->fd,
+		.len = t->arg, .addr = BLK,
+	};
+
+	return uring(t->_metadata, &sqe);
+}
+
+static int uring_ftruncate(struct try *t)
+{
+	struct io_uring_sqe sqe = { .opcode = OP_FTRUNCATE, .fd = t->fd };
+
+	return uring(t->_metadata, &sqe);
+}
+
+/* Make a pipe with a block of junk in it. */
+static void make_pipe(struct try *t, int pipes[2])
+{
+	struct __test_metadata *_metadata = t->_metadata;
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(BLK, write(pipes[1], junk, BLK));
+}
+
+static void close_pipe(int pipes[2])
+{
+	close(pipes[0]);
+	close(pipes[1]);
+}
+
+static int splice_into(struct try *t)
+{
+	loff_t offset = 0;
+	int pipes[2], err;
+
+	make_pipe(t, pipes);
+	err = result(splice(pipes[0], NULL, t->fd, &offset, BLK, 0));
+	close_pipe(pipes);
+	return err;
+}
+
+static int uring_splice(struct try *t)
+{
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_SPLICE, .fd = t->fd, .len = BLK,
+		.splice_off_in = -1,
+	};
+	int pipes[2], err;
+
+	make_pipe(t, pipes);
+	sqe.splice_fd_in = pipes[0];
+	err = uring(t->_metadata, &sqe);
+	close_pipe(pipes);
+	return err;
+}
+
+static int sendfile_into(struct try *t)
+{
+	off_t offset = BLK;
+
+	return result(sendfile(t->fd, t->shifted, &offset, BLK));
+}
+
+static int copy_into(struct try *t)
+{
+	loff_t in = 0, out = 0;
+
+	return result(copy_file_range(t->shifted, &in, t->fd, &out, BLK, 0));
+}
+
+static int do_fallocate(struct try *t)
+{
+	return result(fallocate(t->fd, t->arg, BLK, BLK));
+}
+
+/* struct space_resv, what was there before fallocate() */
+struct space {
+	__s16 type, whence;
+	__s64 start, len;
+	__s32 sysid;
+	__u32 pid, pad[4];
+};
+
+static int do_space(struct try *t)
+{
+	struct space space = { .start = BLK, .len = BLK };
+
+	return result(ioctl(t->fd, _IOW('X', t->arg, struct space), &space));
+}
+
+/* Replacing blocks */
+
+static int clone_into(struct try *t)
+{
+	return result(ioctl(t->fd, FICLONE, t->shifted));
+}
+
+static int clone_range_into(struct try *t)
+{
+	struct file_clone_range range = {
+		.src_fd = t->shifted, .src_length = BLK, .dest_offset = BLK,
+	};
+
+	return result(ioctl(t->fd, FICLONERANGE, &range));
+}
+
+/* The result of dedupe() */
+static int deduped(long bytes)
+{
+	return bytes < 0 ? bytes : bytes == BLK ? 0 : -EIO;
+}
+
+static int dedupe_into(struct try *t)
+{
+	return deduped(dedupe(t->other, t->arg, t->fd, t->arg, BLK));
+}
+
+/* Equal bytes at different offsets */
+static int dedupe_shifted_into(struct try *t)
+{
+	return deduped(dedupe(t->shifted, t->arg + BLK, t->fd, t->arg, BLK));
+}
+
+static int dedupe_peer_into(struct try *t)
+{
+	return deduped(dedupe(t->peer, t->arg, t->fd, BLK, BLK));
+}
+
+static int dedupe_second_into(struct try *t)
+{
+	return deduped(dedupe(t->second, t->arg, t->fd, BLK, BLK));
+}
+
+static int dedupe_within(struct try *t)
+{
+	return deduped(dedupe(t->fd, t->arg, t->fd, BLK, BLK));
+}
+
+/* As a source, it is as good as any file. */
+static int dedupe_from(struct try *t)
+{
+	return deduped(dedupe(t->fd, BLK, t->other, BLK, BLK));
+}
+
+struct xfs_swap {
+	__s64 version, target, tmp, offset, length;
+	char pad[16];
+	char stat[136];
+};
+
+/* arg: is it the target? */
+static int do_swapext(struct try *t)
+{
+	int shifted = open("shifted", O_RDWR | O_CLOEXEC), err;
+	struct xfs_swap swap = {
+		.target = t->arg ? t->fd : shifted,
+		.tmp = t->arg ? shifted : t->fd, .length = PAIR_SIZE,
+	};
+
+	err = result(ioctl(t->fd, _IOWR('X', 109, struct xfs_swap), &swap));
+	close(shifted);
+	return err;
+}
+
+struct xfs_exchange {
+	__s32 file1_fd;
+	__u32 pad;
+	__u64 file1_offset, file2_offset, length, flags;
+};
+
+/* arg: is it the file that the ioctl is called on? */
+static int do_exchange(struct try *t)
+{
+	struct xfs_exchange range = {
+		.file1_fd = t->arg ? t->shifted : t->fd, .length = BLK,
+	};
+
+	return result(ioctl(t->arg ? t->fd : t->shifted,
+			    _IOW('X', 129, struct xfs_exchange), &range));
+}
+
+struct xfs_commit {
+	struct xfs_exchange range;
+	__u64 freshness[6];
+};
+
+static int do_commit(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	struct xfs_commit arg = {};
+
+	ASSERT_EQ(0, ioctl(t->fd, _IOR('X', 130, struct xfs_commit), &arg));
+	arg.range.file1_fd = t->shifted;
+	arg.range.length = BLK;
+	return result(ioctl(t->fd, _IOW('X', 131, struct xfs_commit), &arg));
+}
+
+/* Maintenance */
+
+static int free_eofblocks(struct try *t)
+{
+	struct {
+		__u32 version, flags, uid, gid, prid, pad32;
+		__u64 min_file_size, pad64[12];
+	} arg = { .version = 1, .flags = 1 };	/* wait for it */
+
+	return result(ioctl(t->fd, _IOC(_IOC_READ, 'X', 58, sizeof(arg)),
+			    &arg));
+}
+
+static int set_xflags(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	struct fsxattr x;
+
+	ASSERT_EQ(0, ioctl(t->fd, FS_IOC_FSGETXATTR, &x));
+	x.fsx_xflags |= t->arg;
+	if (t->arg == FS_XFLAG_EXTSIZE)
+		x.fsx_extsize = 4 * BLK;
+	if (t->arg == FS_XFLAG_COWEXTSIZE)
+		x.fsx_cowextsize = 4 * BLK;
+	return result(ioctl(t->fd, FS_IOC_FSSETXATTR, &x));
+}
+
+static int set_flags(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	int flags;
+
+	ASSERT_EQ(0, ioctl(t->fd, FS_IOC_GETFLAGS, &flags));
+	flags |= t->arg;
+	return result(ioctl(t->fd, FS_IOC_SETFLAGS, &flags));
+}
+
+static int enable_verity(struct try *t)
+{
+	struct fsverity_enable_arg arg = {
+		.version = 1, .hash_algorithm = FS_VERITY_HASH_ALG_SHA256,
+		.block_size = BLK,
+	};
+
+	return result(ioctl(t->fd, FS_IOC_ENABLE_VERITY, &arg));
+}
+
+/* Through memory; arg is how it is mapped. */
+
+static void *map_fd(struct try *t, int prot)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	void *map = mmap(NULL, BLK, prot, t->arg, t->fd, 0);
+
+	ASSERT_NE(MAP_FAILED, map);
+	return map;
+}
+
+static int mmap_writable(struct try *t)
+{
+	char *map = mmap(NULL, BLK, PROT_READ | PROT_WRITE, t->arg, t->fd, 0);
+
+	if (map == MAP_FAILED)
+		return -errno;
+	*map ^= 0xff;
+	munmap(map, BLK);
+	return 0;
+}
+
+static int mprotect_writable(struct try *t)
+{
+	char *map = map_fd(t, PROT_READ);
+	int err = result(mprotect(map, BLK, PROT_READ | PROT_WRITE));
+
+	if (!err)
+		*map ^= 0xff;
+	munmap(map, BLK);
+	return err;
+}
+
+static int madvise_remove(struct try *t)
+{
+	void *map = map_fd(t, PROT_READ);
+	int err = result(madvise(map, BLK, MADV_REMOVE));
+
+	munmap(map, BLK);
+	return err;
+}
+
+static int madvise_populate_write(struct try *t)
+{
+	void *map = map_fd(t, PROT_READ);
+	int err = result(madvise(map, BLK, MADV_POPULATE_WRITE));
+
+	munmap(map, BLK);
+	return err;
+}
+
+static int read_to_map(struct try *t)
+{
+	void *map = map_fd(t, PROT_READ);
+	int err = result(pread(t->shifted, map, BLK, 0));
+
+	munmap(map, BLK);
+	return err;
+}
+
+static int direct_read_to_map(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	int fd = xopen(_metadata, "shifted", O_RDONLY | O_DIRECT);
+	void *map = map_fd(t, PROT_READ);
+	int err = result(pread(fd, map, BLK, 0));
+
+	munmap(map, BLK);
+	close(fd);
+	return err;
+}
+
+static int vmsplice_to_map(struct try *t)
+{
+	struct iovec iov = { map_fd(t, PROT_READ), BLK };
+	int pipes[2], err;
+
+	make_pipe(t, pipes);
+	err = result(vmsplice(pipes[0], &iov, 1, 0));
+	close_pipe(pipes);
+	munmap(iov.iov_base, BLK);
+	return err;
+}
+
+static int proc_mem_write(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	int fd = xopen(_metadata, "/proc/self/mem", O_RDWR);
+	void *map = map_fd(t, PROT_READ);
+	int err = result(pwrite(fd, junk, BLK, (unsigned long)map));
+
+	EXPECT_EQ(!err, !memcmp(map, junk, BLK));
+	munmap(map, BLK);
+	close(fd);
+	return err;
+}
+
+static int vm_writev(struct try *t)
+{
+	struct iovec from = { junk, BLK };
+	struct iovec to = { map_fd(t, PROT_READ), BLK };
+	int err = result(process_vm_writev(getpid(), &from, 1, &to, 1, 0));
+
+	munmap(to.iov_base, BLK);
+	return err;
+}
+
+/* Set a breakpoint in another process. */
+static int ptrace_poke(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	long *map = map_fd(t, PROT_READ | PROT_EXEC), poked = *map ^ 0xff;
+	int status, err;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		raise(SIGSTOP);
+		_exit(255);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	err = result(ptrace(PTRACE_POKETEXT, pid, map, poked));
+	errno = 0;
+	EXPECT_EQ(err ? *map : poked, ptrace(PTRACE_PEEKTEXT, pid, map, NULL));
+	EXPECT_EQ(0, errno);
+	kill(pid, SIGKILL);
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	munmap(map, BLK);
+	return err;
+}
+
+/* Through a pipe that holds a page of the file, not a copy of it */
+
+static int append_to_pipe_page(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	loff_t offset = 0;
+	int pipes[2], i;
+	char byte;
+
+	ASSERT_EQ(0, pipe(pipes));
+	/* Let all of the pipe's buffers have been used for writing. */
+	for (i = 0; i < 16; i++) {
+		ASSERT_EQ(BLK, write(pipes[1], junk, BLK));
+		ASSERT_EQ(BLK, read(pipes[0], junk, BLK));
+	}
+	ASSERT_EQ(1, splice(t->fd, &offset, pipes[1], NULL, 1, 0));
+	ASSERT_EQ(BLK - 1, write(pipes[1], junk, BLK - 1));
+	ASSERT_EQ(1, read(pipes[0], &byte, 1));
+	EXPECT_EQ(pattern(1, 0), (unsigned char)byte);
+	close_pipe(pipes);
+	return 0;
+}
+
+static int gift(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	struct iovec iov = { map_fd(t, PROT_READ), BLK };
+	int fd = xopen(_metadata, "gift", O_RDWR | O_TRUNC);
+	loff_t offset = 0;
+	int pipes[2];
+
+	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(BLK, vmsplice(pipes[1], &iov, 1, SPLICE_F_GIFT));
+	ASSERT_EQ(BLK, splice(pipes[0], NULL, fd, &offset, BLK,
+			      SPLICE_F_MOVE));
+	ASSERT_EQ(BLK, pwrite(fd, junk, BLK, 0));
+	close_pipe(pipes);
+	close(fd);
+	munmap(iov.iov_base, BLK);
+	return 0;
+}
+
+#define ROOT 1
+#define XFS 2
+
+/*
+ * What is tried, and how it ends on an ordinary file and on a frozen one.  Where
+ * this is no different, the manual page of the call says so: EBADF, or EINVAL
+ * for ftruncate(2), for a descriptor that isn't open for writing, which the VFS
+ * finds before anything else; EACCES for making memory writable that such a
+ * descriptor was mapped to; EFAULT, or EIO by ptrace(2) and /proc/PID/mem, for
+ * writing to memory that is not writable.
+ */
+static const struct attempt {
+	const char *name;
+	int (*try)(struct try *t);
+	int arg;
+	int ordinary, frozen;
+	int only;		/* ROOT: others get EPERM; XFS has it alone */
+} attempts[] = {
+	{ "open O_WRONLY", open_name, O_WRONLY, 0, -ETXTBSY, 0 },
+	{ "open O_RDWR", open_name, O_RDWR, 0, -ETXTBSY, 0 },
+	{ "open O_APPEND", open_name, O_RDWR | O_APPEND, 0, -ETXTBSY, 0 },
+	{ "open O_DIRECT", open_name, O_RDWR | O_DIRECT, 0, -ETXTBSY, 0 },
+	{ "open O_TRUNC", open_name, O_WRONLY | O_CREAT | O_TRUNC,
+	  0, -ETXTBSY, 0 },
+	{ "open O_RDONLY | O_TRUNC", open_name, O_TRUNC, 0, -ETXTBSY, 0 },
+	{ "open for ioctl, O_TRUNC", open_name, O_ACCMODE | O_TRUNC,
+	  0, -ETXTBSY, 0 },
+	{ "/proc/self/fd O_RDWR", open_proc_fd, O_RDWR, 0, -ETXTBSY, 0 },
+	{ "/proc/self/fd O_TRUNC", open_proc_fd, O_TRUNC, 0, -ETXTBSY, 0 },
+	{ "/proc/self/map_files", open_proc_map, O_RDWR, 0, -ETXTBSY, ROOT },
+	{ "open_by_handle_at", open_handle, O_RDWR, 0, -ETXTBSY, ROOT },
+	{ "XFS_IOC_OPEN_BY_HANDLE", open_xfs_handle, O_RDWR, 0, -ETXTBSY, ROOT | XFS },
+	{ "io_uring openat", uring_open, O_RDWR, 0, -ETXTBSY, 0 },
+	{ "io_uring openat O_TRUNC", uring_open, O_TRUNC, 0, -ETXTBSY, 0 },
+	{ "truncate to nothing", truncate_name, 0, 0, -ETXTBSY, 0 },
+	{ "truncate", truncate_name, PAIR_SIZE / 2 + 1, 0, -ETXTBSY, 0 },
+	{ "truncate to its size", truncate_name, PAIR_SIZE, 0, -ETXTBSY, 0 },
+	{ "truncate to more", truncate_name, 2 * PAIR_SIZE, 0, -ETXTBSY, 0 },
+
+	{ "ftruncate", do_ftruncate, 0, -EINVAL, -EINVAL, 0 },
+	{ "ftruncate to more", do_ftruncate, 2 * PAIR_SIZE, -EINVAL, -EINVAL, 0 },
+	{ "pwrite", do_pwrite, 0, -EBADF, -EBADF, 0 },
+	{ "pwrite behind the end", do_pwrite, PAIR_SIZE, -EBADF, -EBADF, 0 },
+	{ "pwritev2 RWF_APPEND", do_pwritev2, RWF_APPEND, -EBADF, -EBADF, 0 },
+	{ "io_submit", do_aio_write, 0, -EBADF, -EBADF, 0 },
+	{ "io_uring write", uring_write, 0, -EBADF, -EBADF, 0 },
+	{ "io_uring fallocate", uring_fallocate, 0, -EBADF, -EBADF, 0 },
+	{ "io_uring ftruncate", uring_ftruncate, 0, -EINVAL, -EINVAL, 0 },
+	{ "io_uring splice", uring_splice, 0, -EBADF, -EBADF, 0 },
+	{ "splice", splice_into, 0, -EBADF, -EBADF, 0 },
+	{ "sendfile", sendfile_into, 0, -EBADF, -EBADF, 0 },
+	{ "copy_file_range", copy_into, 0, -EBADF, -EBADF, 0 },
+
+	{ "fallocate", do_fallocate, 0, -EBADF, -EBADF, 0 },
+	{ "fallocate, size kept", do_fallocate, FALLOC_FL_KEEP_SIZE,
+	  -EBADF, -EBADF, 0 },
+	{ "punch hole", do_fallocate,
+	  FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, -EBADF, -EBADF, 0 },
+	{ "zero range", do_fallocate, FALLOC_FL_ZERO_RANGE, -EBADF, -EBADF, 0 },
+	{ "zero range, size kept", do_fallocate,
+	  FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE, -EBADF, -EBADF, 0 },
+	{ "collapse range", do_fallocate, FALLOC_FL_COLLAPSE_RANGE,
+	  -EBADF, -EBADF, 0 },
+	{ "insert range", do_fallocate, FALLOC_FL_INSERT_RANGE,
+	  -EBADF, -EBADF, 0 },
+	{ "unshare range", do_fallocate, FALLOC_FL_UNSHARE_RANGE,
+	  -EBADF, -EBADF, 0 },
+	{ "FS_IOC_RESVSP", do_space, 40, -EBADF, -EBADF, 0 },
+	{ "FS_IOC_UNRESVSP", do_space, 41, -EBADF, -EBADF, 0 },
+	{ "FS_IOC_RESVSP64", do_space, 42, -EBADF, -EBADF, 0 },
+	{ "FS_IOC_UNRESVSP64", do_space, 43, -EBADF, -EBADF, 0 },
+	{ "FS_IOC_ZERO_RANGE", do_space, 57, -EBADF, -EBADF, 0 },
+	/* These are gone since 5.17. */
+	{ "XFS_IOC_ALLOCSP64", do_space, 36, -ENOTTY, -ENOTTY, XFS },
+	{ "XFS_IOC_FREESP64", do_space, 37, -ENOTTY, -ENOTTY, XFS },
+
+	{ "FICLONE", clone_into, 0, -EBADF, -EBADF, 0 },
+	{ "FICLONERANGE", clone_range_into, 0, -EBADF, -EBADF, 0 },
+	/* The one way that needs no write access to the file. */
+	{ "dedupe", dedupe_into, 0, 0, -ETXTBSY, 0 },
+	{ "dedupe in the middle", dedupe_into, 3 * BLK, 0, -ETXTBSY, 0 },
+	{ "dedupe at the end", dedupe_into, PAIR_SIZE - BLK, 0, -ETXTBSY, 0 },
+	{ "dedupe, other offset", dedupe_shifted_into, 0, 0, -ETXTBSY, 0 },
+	{ "dedupe, other offset in the middle", dedupe_shifted_into, 5 * BLK,
+	  0, -ETXTBSY, 0 },
+	{ "dedupe from its peer", dedupe_peer_into, BLK, 0, -ETXTBSY, 0 },
+	{ "dedupe from another alias", dedupe_second_into, BLK, 0, -ETXTBSY, 0 },
+	/* EBADE is dedupe() telling that the bytes differ. */
+	{ "dedupe from its peer, other offset", dedupe_peer_into, 2 * BLK,
+	  -EBADE, -ETXTBSY, 0 },
+	{ "dedupe from another alias, other offset", dedupe_second_into, 0,
+	  -EBADE, -ETXTBSY, 0 },
+	{ "dedupe within", dedupe_within, 4 * BLK, -EBADE, -ETXTBSY, 0 },
+	{ "dedupe from it", dedupe_from, 0, 0, 0, 0 },
+
+	{ "XFS_IOC_SWAPEXT, as target", do_swapext, true, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_SWAPEXT", do_swapext, false, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_EXCHANGE_RANGE", do_exchange, true, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_EXCHANGE_RANGE, given", do_exchange, false, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_COMMIT_RANGE", do_commit, 0, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_FREE_EOFBLOCKS", free_eofblocks, 0, 0, 0, ROOT | XFS },
+	/* XFS refuses these for files with blocks. */
+	{ "realtime flag", set_xflags, FS_XFLAG_REALTIME, -EINVAL, -EINVAL, XFS },
+	{ "extent size", set_xflags, FS_XFLAG_EXTSIZE, -EINVAL, -EINVAL, XFS },
+	/* XFS has no fs-verity. */
+	{ "FS_IOC_ENABLE_VERITY", enable_verity, 0, -ENOTTY, -ENOTTY, XFS },
+	/* Metadata is no data. */
+	{ "copy-on-write extent size", set_xflags, FS_XFLAG_COWEXTSIZE, 0, 0, XFS },
+	{ "FS_IOC_SETFLAGS", set_flags, FS_NODUMP_FL | FS_SYNC_FL, 0, 0, 0 },
+
+	{ "mmap", mmap_writable, MAP_SHARED, -EACCES, -EACCES, 0 },
+	{ "mmap private", mmap_writable, MAP_PRIVATE, 0, 0, 0 },
+	{ "mprotect", mprotect_writable, MAP_SHARED, -EACCES, -EACCES, 0 },
+	{ "mprotect private", mprotect_writable, MAP_PRIVATE, 0, 0, 0 },
+	{ "MADV_REMOVE", madvise_remove, MAP_SHARED, -EACCES, -EACCES, 0 },
+	{ "MADV_REMOVE private", madvise_remove, MAP_PRIVATE,
+	  -EACCES, -EACCES, 0 },
+	{ "MADV_POPULATE_WRITE", madvise_populate_write, MAP_SHARED,
+	  -EINVAL, -EINVAL, 0 },
+	{ "read to mapping", read_to_map, MAP_SHARED, -EFAULT, -EFAULT, 0 },
+	{ "O_DIRECT read to mapping", direct_read_to_map, MAP_SHARED,
+	  -EFAULT, -EFAULT, 0 },
+	{ "vmsplice to mapping", vmsplice_to_map, MAP_SHARED,
+	  -EFAULT, -EFAULT, 0 },
+	{ "process_vm_writev", vm_writev, MAP_SHARED, -EFAULT, -EFAULT, 0 },
+	{ "process_vm_writev private", vm_writev, MAP_PRIVATE,
+	  -EFAULT, -EFAULT, 0 },
+	/* Debuggers may write to read-only memory, if it is a copy. */
+	{ "/proc/self/mem", proc_mem_write, MAP_SHARED, -EIO, -EIO, 0 },
+	{ "/proc/self/mem private", proc_mem_write, MAP_PRIVATE, 0, 0, 0 },
+	{ "PTRACE_POKETEXT", ptrace_poke, MAP_SHARED, -EIO, -EIO, 0 },
+	{ "PTRACE_POKETEXT private", ptrace_poke, MAP_PRIVATE, 0, 0, 0 },
+
+	{ "append to a page in a pipe", append_to_pipe_page, 0, 0, 0, 0 },
+	{ "give the page away", gift, MAP_SHARED, 0, 0, 0 },
+};
+
+static const char * const names[] = { "donor", "alias", "second" };
+
+/* The content of all of them */
+static unsigned char content[PAIR_SIZE];
+
+/* Does @fd read as content and not a byte more? */
+static bool reads_right(int fd)
+{
+	static alignas(BLK) unsigned char buf[PAIR_SIZE + BLK];
+
+	return pread(fd, buf, sizeof(buf), 0) == PAIR_SIZE &&
+	       !memcmp(buf, content, PAIR_SIZE);
+}
+
+#define MAX_EXTENTS 16
+
+struct block_map {
+	struct fiemap head;
+	struct fiemap_extent extents[MAX_EXTENTS];
+};
+
+static struct block_map blocks_of(struct __test_metadata *_metadata, int fd)
+{
+	struct block_map map = {
+		.head.fm_length = FIEMAP_MAX_OFFSET,
+		.head.fm_extent_count = MAX_EXTENTS,
+	};
+
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_FIEMAP, &map));
+	ASSERT_GT(MAX_EXTENTS, map.head.fm_mapped_extents);
+	return map;
+}
+
+/* Have all three kept their content, in memory and on disk, blocks and state? */
+static bool unharmed(struct try *t, const struct block_map *blocks)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	bool right = reads_right(t->fd);
+	struct block_map map;
+	size_t i;
+	int fd;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = xopen(_metadata, names[i], O_RDONLY);
+		right &= reads_right(fd);
+		map = blocks_of(_metadata, fd);
+		right &= !memcmp(&map, blocks, sizeof(map));
+		close(fd);
+		fd = xopen(_metadata, names[i], O_RDONLY | O_DIRECT);
+		right &= reads_right(fd);
+		close(fd);
+		right &= state_of(_metadata, names[i]) == (i ? KEPT : DONOR);
+	}
+	return right && info_file(_metadata, "donor").nr_aliases == 2;
+}
+
+/* Make all attempts.  @blocks: those of the frozen files; else it is ordinary. */
+static void try_all(struct try *t, const char *type,
+		    const struct block_map *blocks, bool root)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	const struct attempt *a;
+	int expected;
+
+	for (a = attempts; a < attempts + ARRAY_SIZE(attempts); a++) {
+		if ((a->only & XFS) && strcmp(type, "xfs"))
+			continue;
+		if (!blocks)
+			clone_file(_metadata, "pristine", t->name);
+		expected = (a->only & ROOT) && !root ? -EPERM :
+			   blocks ? a->frozen : a->ordinary;
+		t->arg = a->arg;
+		EXPECT_EQ(expected, a->try(t)) {
+			TH_LOG("%s of %s as %s", a->name, t->name,
+			       root ? "root" : "its owner");
+		}
+		if (!blocks)
+			continue;
+		EXPECT_TRUE(unharmed(t, blocks)) {
+			TH_LOG("%s of %s as %s", a->name, t->name,
+			       root ? "root" : "its owner");
+		}
+	}
+}
+
+/* The same as root and as the files' owner. */
+static void try_all_twice(struct try *t, const char *type,
+			  const struct block_map *blocks)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	pid_t pid;
+
+	try_all(t, type, blocks, true);
+	pid = fork_as(_metadata, ALICE, 0);
+	if (!pid) {
+		/* Or it could not trace itself. */
+		ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
+		try_all(t, type, blocks, false);
+		child_exit(-_metadata->exit_code);
+	}
+	EXPECT_EQ(0, child_result(_metadata, pid));
+}
+
+static void open_all(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	bool donor = !strcmp(t->name, "donor");
+
+	t->fd = xopen(_metadata, t->name, O_RDONLY);
+	t->peer = xopen(_metadata, donor ? "alias" : "donor", O_RDONLY);
+	t->second = xopen(_metadata, "second", O_RDONLY);
+	t->other = xopen(_metadata, "other", O_RDONLY);
+	t->shifted = xopen(_metadata, "shifted", O_RDONLY);
+}
+
+static void close_all(struct try *t)
+{
+	close(t->fd);
+	close(t->peer);
+	close(t->second);
+	close(t->other);
+	close(t->shifted);
+}
+
+/* Make the files of struct try, ALICE's. */
+static void make_all(struct __test_metadata *_metadata)
+{
+	static const char * const all[] = {
+		"donor", "alias", "second", "other", "shifted", "pristine",
+		"gift",
+	};
+	size_t i;
+	int fd;
+
+	for (i = 0; i < PAIR_SIZE; i++)
+		content[i] = pattern(1, i);
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "second");
+	make_file(_metadata, "other", PAIR_SIZE, 1);
+	make_file(_metadata, "pristine", PAIR_SIZE, 1);
+	make_file(_metadata, "gift", 0, 1);
+	make_file(_metadata, "shifted", BLK, 2);
+	fd = xopen(_metadata, "shifted", O_WRONLY | O_APPEND);
+	ASSERT_EQ(PAIR_SIZE, write(fd, content, PAIR_SIZE));
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+	for (i = 0; i < ARRAY_SIZE(all); i++)
+		ASSERT_EQ(0, chown(all[i], ALICE, ALICE));
+}
+
+/* Try all on "alias" or "donor", by descriptors of before or after the switch. */
+static void check_frozen(struct __test_metadata *_metadata, const char *type,
+			 const char *name, bool before)
+{
+	struct try t = { ._metadata = _metadata, .name = name };
+	struct block_map blocks;
+	size_t i;
+
+	make_all(_metadata);
+	if (before)
+		open_all(&t);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+	if (!before)
+		open_all(&t);
+	blocks = blocks_of(_metadata, t.fd);
+	ASSERT_TRUE(unharmed(&t, &blocks));
+	try_all_twice(&t, type, &blocks);
+	drop_caches(_metadata, "3");
+	EXPECT_TRUE(unharmed(&t, &blocks));
+	close_all(&t);
+
+	ASSERT_EQ(0, release_file("donor"));
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_EQ(ORDINARY, state_of(_metadata, names[i]));
+		EXPECT_EQ(0, try_open(names[i], O_RDWR));
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
+	}
+}
+
+TEST_F(fs, alias)
+{
+	check_frozen(_metadata, variant->type, "alias", false);
+}
+
+TEST_F(fs, alias_opened_before)
+{
+	check_frozen(_metadata, variant->type, "alias", true);
+}
+
+TEST_F(fs, donor)
+{
+	check_frozen(_metadata, variant->type, "donor", false);
+}
+
+TEST_F(fs, donor_opened_before)
+{
+	check_frozen(_metadata, variant->type, "donor", true);
+}
+
+/* What has been frozen is a file like any other, to which the attempts apply. */
+TEST_F(fs, released)
+{
+	static const char * const both[] = { "alias", "donor" };
+	struct try t = { ._metadata = _metadata };
+	size_t i;
+
+	make_all(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, release_file("alias"));
+	for (i = 0; i < ARRAY_SIZE(both); i++) {
+		t.name = both[i];
+		open_all(&t);
+		try_all_twice(&t, variant->type, NULL);
+		close_all(&t);
+		clone_file(_metadata, "pristine", t.name);
+	}
+}
+
+/* One call with many destinations: each gets what is due to it. */
+TEST_F(fs, dedupe_into_many)
+{
+	static const char * const dests[] = {
+		"alias", "ordinary", "donor", "second", "other",
+	};
+	static const int status[] = {
+		-ETXTBSY, FILE_DEDUPE_RANGE_SAME, -ETXTBSY, -ETXTBSY,
+		FILE_DEDUPE_RANGE_DIFFERS, -EBADF, FILE_DEDUPE_RANGE_SAME,
+	};
+	struct {
+		struct file_dedupe_range head;
+		struct file_dedupe_range_info info[ARRAY_SIZE(status)];
+	} arg = {
+		.head = {
+			.src_length = PAIR_SIZE, .dest_count = ARRAY_SIZE(status),
+		},
+	};
+	size_t i;
+	int src;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "second");
+	make_file(_metadata, "source", PAIR_SIZE, 1);
+	make_file(_metadata, "ordinary", PAIR_SIZE, 1);
+	make_file(_metadata, "last", PAIR_SIZE, 1);
+	make_file(_metadata, "other", PAIR_SIZE, 2);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+
+	for (i = 0; i < ARRAY_SIZE(dests); i++)
+		arg.info[i].dest_fd = xopen(_metadata, dests[i], O_RDONLY);
+	arg.info[5].dest_fd = -1;
+	arg.info[6].dest_fd = xopen(_metadata, "last", O_RDONLY);
+	src = xopen(_metadata, "source", O_RDONLY);
+	EXPECT_EQ(0, ioctl(src, FIDEDUPERANGE, &arg));
+	for (i = 0; i < ARRAY_SIZE(status); i++) {
+		EXPECT_EQ(status[i], arg.info[i].status) {
+			TH_LOG("destination %zu", i);
+		}
+		EXPECT_EQ(status[i] == FILE_DEDUPE_RANGE_SAME ? PAIR_SIZE : 0,
+			  arg.info[i].bytes_deduped);
+	}
+	for (i = 0; i < ARRAY_SIZE(dests); i++) {
+		EXPECT_TRUE(file_has(_metadata, dests[i], PAIR_SIZE,
+				     strcmp(dests[i], "other") ? 1 : 2));
+	}
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+	EXPECT_EQ(DONOR, state_of(_metadata, "donor"));
+}
+
+/* The address at which the program that @pid executes begins */
+static unsigned long entry_of(struct __test_metadata *_metadata, pid_t pid)
+{
+	unsigned long auxv[128];
+	char path[32];
+	ssize_t len;
+	size_t i;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%d/auxv", pid);
+	fd = xopen(_metadata, path, O_RDONLY);
+	len = read(fd, auxv, sizeof(auxv));
+	close(fd);
+	for (i = 0; i + 1 < len / sizeof(*auxv); i += 2)
+		if (auxv[i] == 9)		/* AT_ENTRY */
+			return auxv[i + 1];
+	ASSERT_TRUE(false);
+	return 0;
+}
+
+/* Run the shell @name with a breakpoint that kills it, if @debugged. */
+static int run_shell(struct __test_metadata *_metadata, const char *name,
+		     bool debugged)
+{
+	int status;
+	pid_t pid;
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		ptrace(PTRACE_TRACEME, 0, NULL, NULL);
+		execl(name, name, "-c", "exit 42", NULL);
+		_exit(255);
+	}
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSTOPPED(status));
+	if (debugged) {
+		/* 0xcc: the breakpoint of x86, and nonsense elsewhere. */
+		ASSERT_EQ(0, ptrace(PTRACE_POKETEXT, pid,
+				    entry_of(_metadata, pid), ~0UL / 5 * 4));
+	}
+	ASSERT_EQ(0, ptrace(PTRACE_CONT, pid, NULL, NULL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	if (WIFSTOPPED(status)) {
+		kill(pid, SIGKILL);
+		ASSERT_EQ(pid, waitpid(pid, &status, 0));
+		return -WTERMSIG(status);
+	}
+	return WEXITSTATUS(status);
+}
+
+/* A breakpoint is in the process that is debugged, and nowhere else. */
+TEST_F(fs, breakpoint)
+{
+	static const char * const both[] = { "./alias", "./donor" };
+	size_t i, j;
+
+	ASSERT_EQ(0, run(_metadata, (const char *[]){
+				"cp", "-L", "/bin/sh", "donor", NULL }));
+	clone_file(_metadata, "donor", "alias");
+	ASSERT_EQ(0, chmod("donor", 0755));
+	ASSERT_EQ(0, chmod("alias", 0755));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	for (i = 0; i < ARRAY_SIZE(both); i++) {
+		EXPECT_EQ(-SIGKILL, run_shell(_metadata, both[i], true));
+		for (j = 0; j < ARRAY_SIZE(both); j++) {
+			EXPECT_EQ(42, run_shell(_metadata, both[j], false));
+			EXPECT_EQ(0, run(_metadata, (const char *[]){
+					"cmp", "/bin/sh", both[j], NULL }));
+		}
+	}
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
+/*
+ * XFS builds the block map of a file anew, from the reverse mappings, which it
+ * has if the file system is made so.
+ */
+TEST_F(fs, xfs_repair_map)
+{
+	const struct _fixture_variant_fs rmapbt = {
+		.mkfs = { "mkfs.xfs", "-q", "-f", "-K", "-mrmapbt=1" },
+	};
+	static const struct {
+		__u32 type;
+		bool refused;
+	} repairs[] = {
+		{ XFS_SCRUB_INODE, false },
+		{ XFS_SCRUB_DATA_FORK, true },
+		{ XFS_SCRUB_COW_FORK, true },
+	};
+	struct try t = { ._metadata = _metadata };
+	struct xfs_scrub arg = { .flags = XFS_SCRUB_REBUILD };
+	struct block_map blocks;
+	char dev[64];
+	int loop, fd, dir, result;
+	size_t i, j;
+
+	if (strcmp(variant->type, "xfs"))
+		return;
+	ASSERT_EQ(0, mkdir("fs", 0755));
+	loop = make_loop(_metadata, "image", dev);
+	ASSERT_TRUE(make_fs(_metadata, &rmapbt, dev));
+	ASSERT_EQ(0, mount(dev, "fs", "xfs", 0, NULL));
+	ASSERT_EQ(0, chdir("fs"));
+	dir = xopen(_metadata, ".", O_RDONLY);
+	make_all(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+	t.fd = xopen(_metadata, "alias", O_RDONLY);
+	blocks = blocks_of(_metadata, t.fd);
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = xopen(_metadata, names[i], O_RDONLY);
+		for (j = 0; j < ARRAY_SIZE(repairs); j++) {
+			arg.type = repairs[j].type;
+			/* The open file, and any file by its number */
+			arg.ino = 0;
+			arg.gen = 0;
+			result = scrub(fd, arg);
+			EXPECT_EQ(repairs[j].refused ? -ETXTBSY :
+				  XFS_SCRUB_REBUILD, result) {
+				TH_LOG("repair %u of %s", arg.type, names[i]);
+			}
+			arg.ino = ino_of(_metadata, names[i]);
+			ASSERT_EQ(0, ioctl(fd, FS_IOC_GETVERSION, &arg.gen));
+			EXPECT_EQ(result, scrub(dir, arg));
+			EXPECT_TRUE(unharmed(&t, &blocks));
+		}
+		close(fd);
+	}
+	close(t.fd);
+
+	/* It is no repair to look at it, and others can be repaired. */
+	arg = (struct xfs_scrub){ .type = XFS_SCRUB_DATA_FORK };
+	fd = xopen(_metadata, "donor", O_RDONLY);
+	EXPECT_EQ(0, scrub(fd, arg));
+	close(fd);
+	ASSERT_EQ(0, release_file("donor"));
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = xopen(_metadata, names[i], O_RDONLY);
+		for (j = 0; j < ARRAY_SIZE(repairs); j++) {
+			arg = (struct xfs_scrub){
+				.type = repairs[j].type,
+				.flags = XFS_SCRUB_REBUILD,
+			};
+			EXPECT_EQ(XFS_SCRUB_REBUILD, scrub(fd, arg)) {
+				TH_LOG("repair %u of %s", arg.type, names[i]);
+			}
+		}
+		EXPECT_TRUE(reads_right(fd));
+		close(fd);
+	}
+	/* What was repaired is as good as it was. */
+	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+
+	close(dir);
+	ASSERT_EQ(0, chdir(".."));
+	ASSERT_EQ(0, umount("fs"));
+	close(loop);
+}
+
+TEST_HARNESS_MAIN
