@@ -422,6 +422,46 @@ TEST_F(fs, no_support)
 	ASSERT_EQ(0, umount("other"));
 }
 
+/*
+ * Other file systems use the fields that donors have their aliases in: without
+ * a journal, ext4 lists the buffers there that fsync() of a file has to write.
+ */
+TEST_F(fs, no_support_fields_in_use)
+{
+	const struct _fixture_variant_fs ext4 = {
+		.mkfs = { "mkfs.ext4", "-q", "-F", "-O", "^has_journal" },
+	};
+	static const char * const names[] = { "other/donor", "other/alias" };
+	char dev[64];
+	int loop, fd, i;
+	size_t n;
+
+	ASSERT_EQ(0, mkdir("other", 0755));
+	loop = make_loop(_metadata, "image", dev);
+	if (!make_fs(_metadata, &ext4, dev))
+		SKIP(return, "no %s", ext4.mkfs[0]);
+	ASSERT_EQ(0, mount(dev, "other", "ext4", 0, NULL)) {
+		TH_LOG("mount %s: %s", dev, strerror(errno));
+	}
+	for (n = 0; n < ARRAY_SIZE(names); n++) {
+		fd = xopen(_metadata, names[n], O_RDWR | O_CREAT);
+		/* More extents than the inode has room for */
+		for (i = 0; i < 20; i++)
+			ASSERT_EQ(0, fallocate(fd, 0, 2 * i * BLK, BLK));
+		close(fd);
+	}
+	EXPECT_EQ(-EOPNOTSUPP, fails(_metadata, "other/alias", "other/donor"));
+	for (n = 0; n < ARRAY_SIZE(names); n++) {
+		EXPECT_EQ(0, release_file(names[n]));
+		EXPECT_EQ(ORDINARY, state_of(_metadata, names[n]));
+		fd = xopen(_metadata, names[n], O_RDONLY);
+		EXPECT_EQ(0, fsync(fd));
+		close(fd);
+	}
+	ASSERT_EQ(0, umount("other"));
+	close(loop);
+}
+
 /* An overlay's inode has no page cache: the layers' files are to be aliased. */
 TEST_F(fs, no_support_overlayfs)
 {
