@@ -4,6 +4,7 @@
  * nothing in memory that differs from these blocks or will differ later.
  */
 
+#include <limits.h>
 #include <pthread.h>
 #include <signal.h>
 #include <linux/falloc.h>
@@ -258,6 +259,66 @@ TEST_F(fs, many_extents)
 	close(fd);
 }
 
+/* A file of the largest size there is, of which @data has two blocks. */
+static void make_largest(struct __test_metadata *_metadata, const char *name,
+			 const char *data)
+{
+	struct file_clone_range range = { .src_length = BLK };
+	int fd = xopen(_metadata, name, O_RDWR | O_CREAT);
+
+	range.src_fd = xopen(_metadata, data, O_RDONLY);
+	ASSERT_EQ(0, ioctl(fd, FICLONERANGE, &range));
+	ASSERT_EQ(0, ftruncate(fd, LLONG_MAX)) {
+		TH_LOG("ftruncate: %s", strerror(errno));
+	}
+	close(range.src_fd);
+	close(fd);
+}
+
+/* The offset of the last block that such a file has all of. */
+#define LAST_WHOLE (LLONG_MAX - 2 * BLK + 1)
+
+TEST_F(fs, largest)
+{
+	struct file_clone_range range = {
+		.src_offset = BLK, .src_length = BLK, .dest_offset = LAST_WHOLE,
+	};
+	unsigned char byte;
+	int fd;
+
+	make_file(_metadata, "data", 2 * BLK, 1);
+	make_largest(_metadata, "donor", "data");
+	make_largest(_metadata, "alias", "data");
+	make_largest(_metadata, "second", "data");
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_TRUE(fd_has(_metadata, fd, 0, BLK, 1));
+	EXPECT_EQ(1, pread(fd, &byte, 1, LLONG_MAX - 1));
+	EXPECT_EQ(0, byte);
+	EXPECT_EQ(LLONG_MAX, lseek(fd, 0, SEEK_END));
+	close(fd);
+	ASSERT_EQ(0, release_file("alias"));
+
+	/* A difference at the very end, in one byte of the last block. */
+	fd = xopen(_metadata, "alias", O_RDWR);
+	ASSERT_EQ(1, pwrite(fd, "x", 1, LLONG_MAX - 1));
+	close(fd);
+	check_refused(_metadata);
+
+	/* Blocks that end nowhere near the start, and nearly at the end. */
+	fd = xopen(_metadata, "donor", O_RDWR);
+	range.src_fd = xopen(_metadata, "data", O_RDONLY);
+	ASSERT_EQ(0, ioctl(fd, FICLONERANGE, &range));
+	close(fd);
+	EXPECT_EQ(-EBADE, alias_file("second", "donor", KEEP));
+	fd = xopen(_metadata, "second", O_RDWR);
+	ASSERT_EQ(0, ioctl(fd, FICLONERANGE, &range));
+	close(fd);
+	close(range.src_fd);
+	EXPECT_EQ(0, alias_file("second", "donor", KEEP));
+	EXPECT_EQ(KEPT, state_of(_metadata, "second"));
+}
+
 /* The blocks were shared piece by piece, out of order. */
 TEST_F(fs, deduped_in_pieces)
 {
@@ -417,14 +478,29 @@ static void *do_slow_read(void *arg)
 	return NULL;
 }
 
+/* Deduplicate all of @name with @from, an equal file. */
+static void dedupe_file(struct __test_metadata *_metadata, const char *from,
+			const char *name)
+{
+	int src = xopen(_metadata, from, O_RDONLY);
+	int dst = xopen(_metadata, name, O_RDONLY);
+
+	ASSERT_EQ(PAIR_SIZE, dedupe(src, 0, dst, 0, PAIR_SIZE));
+	close(src);
+	close(dst);
+}
+
+/* How two files come to share their blocks. */
+enum sharing { CLONE, DEDUPE_FROM_TARGET, DEDUPE_INTO_TARGET };
+
 /*
  * @target is a file that nobody has open or mapped for writing, but one of its
  * pages in memory is the target of a read that will end some time.  @other
  * shares its blocks.  Whoever of them is the donor: what is read must be, and
  * must stay, what the blocks have.
  */
-static void late_write(struct __test_metadata *_metadata, const char *target,
-		       const char *other, const char *alias, const char *donor)
+static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
+		       const char *target, const char *other)
 {
 	struct slow_file slow;
 	struct slow_read reader;
@@ -446,16 +522,28 @@ static void late_write(struct __test_metadata *_metadata, const char *target,
 	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
 	close(fd);
 
-	/* Writes the page back, but leaves it where it is. */
-	clone_file(_metadata, target, other);
+	/* Writes the page back, and but for the last leaves it where it is. */
+	switch (sharing) {
+	case CLONE:
+		clone_file(_metadata, target, other);
+		break;
+	case DEDUPE_FROM_TARGET:
+		make_file(_metadata, other, PAIR_SIZE, 1);
+		dedupe_file(_metadata, target, other);
+		break;
+	case DEDUPE_INTO_TARGET:
+		make_file(_metadata, other, PAIR_SIZE, 1);
+		dedupe_file(_metadata, other, target);
+		break;
+	}
 
 	/* The alias's own page cache is still seen by this one. */
 	old = xopen(_metadata, target, O_RDONLY);
-	ASSERT_EQ(0, alias_file(alias, donor, KEEP));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	EXPECT_TRUE(fd_has(_metadata, old, 0, PAIR_SIZE, 1));
 	/* Have the pages in memory before the late write. */
-	EXPECT_TRUE(file_has(_metadata, donor, PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, alias, PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 
 	one = 1;
 	ASSERT_EQ(8, write(slow.answer, &one, 8));
@@ -467,27 +555,47 @@ static void late_write(struct __test_metadata *_metadata, const char *target,
 	EXPECT_TRUE(fd_has(_metadata, old, 0, PAIR_SIZE, 1));
 	EXPECT_EQ(0, fsync(old));
 	close(old);
-	EXPECT_TRUE(file_has(_metadata, donor, PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, alias, PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 	drop_caches(_metadata, "3");
-	EXPECT_TRUE(file_has(_metadata, donor, PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, alias, PAIR_SIZE, 1));
-	EXPECT_EQ(0, release_file(alias));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	EXPECT_EQ(0, release_file("alias"));
 	drop_caches(_metadata, "3");
-	EXPECT_EQ(ORDINARY, state_of(_metadata, alias));
-	EXPECT_TRUE(file_has(_metadata, donor, PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, alias, PAIR_SIZE, 1));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 }
 
 /* An attacker's file as the donor of a victim's. */
 TEST_F(fs, late_write_donor)
 {
-	late_write(_metadata, "donor", "alias", "alias", "donor");
+	late_write(_metadata, CLONE, "donor", "alias");
+}
+
+TEST_F(fs, late_write_donor_dedupe_from)
+{
+	late_write(_metadata, DEDUPE_FROM_TARGET, "donor", "alias");
+}
+
+TEST_F(fs, late_write_donor_dedupe_into)
+{
+	late_write(_metadata, DEDUPE_INTO_TARGET, "donor", "alias");
 }
 
 TEST_F(fs, late_write_alias)
 {
-	late_write(_metadata, "alias", "donor", "alias", "donor");
+	late_write(_metadata, CLONE, "alias", "donor");
+}
+
+TEST_F(fs, late_write_alias_dedupe_from)
+{
+	late_write(_metadata, DEDUPE_FROM_TARGET, "alias", "donor");
+}
+
+TEST_F(fs, late_write_alias_dedupe_into)
+{
+	late_write(_metadata, DEDUPE_INTO_TARGET, "alias", "donor");
 }
 
 /*
