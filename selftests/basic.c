@@ -277,35 +277,15 @@ TEST_F(fs, overlayfs)
 	ASSERT_EQ(0, umount("n"));
 }
 
-/* Bytes of page cache that a cgroup below "cgroup" is charged with. */
-static long charged(struct __test_metadata *_metadata, const char *name)
-{
-	char path[64], stat[4096], *file;
-	ssize_t len;
-	int fd;
-
-	snprintf(path, sizeof(path), "cgroup/%s/memory.stat", name);
-	fd = xopen(_metadata, path, O_RDONLY);
-	len = read(fd, stat, sizeof(stat) - 1);
-	ASSERT_LT(0, len);
-	close(fd);
-	stat[len] = '\0';
-	file = strstr(stat, "\nfile ");
-	ASSERT_NE(NULL, file);
-	return atol(file + strlen("\nfile "));
-}
-
-/* Read all of @file as a process of a cgroup below "cgroup". */
+/* Read all of @file as a process of a cgroup. */
 static void read_charged(struct __test_metadata *_metadata, const char *name,
 			 const char *file, size_t size)
 {
-	char path[64];
 	pid_t pid = fork();
 
 	ASSERT_LE(0, pid);
 	if (!pid) {
-		snprintf(path, sizeof(path), "cgroup/%s/cgroup.procs", name);
-		write_text(_metadata, path, "0");
+		enter_cgroup(_metadata, name);
 		child_exit(file_has(_metadata, file, size, 1) ? 0 : -EIO);
 	}
 	ASSERT_EQ(0, child_result(_metadata, pid));
@@ -319,20 +299,16 @@ TEST_F(fs, first_reader_is_charged)
 	make_file(_metadata, "donor", size, 1);
 	clone_file(_metadata, "donor", "alias");
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	ASSERT_EQ(0, mkdir("cgroup", 0755));
-	ASSERT_EQ(0, mount("cgroup2", "cgroup", "cgroup2", 0, NULL));
-	write_text(_metadata, "cgroup/cgroup.subtree_control", "+memory");
-	ASSERT_EQ(0, mkdir("cgroup/first", 0755));
-	ASSERT_EQ(0, mkdir("cgroup/second", 0755));
+	make_cgroup(_metadata, "first");
+	make_cgroup(_metadata, "second");
 
 	read_charged(_metadata, "first", "alias", size);
 	read_charged(_metadata, "second", "donor", size);
-	EXPECT_LT(size / 2, charged(_metadata, "first"));
-	EXPECT_GT(size / 2, charged(_metadata, "second"));
+	EXPECT_LT(size / 2, cgroup_stat(_metadata, "first", "file"));
+	EXPECT_GT(size / 2, cgroup_stat(_metadata, "second", "file"));
 
-	ASSERT_EQ(0, rmdir("cgroup/first"));
-	ASSERT_EQ(0, rmdir("cgroup/second"));
-	ASSERT_EQ(0, umount("cgroup"));
+	ASSERT_EQ(0, rmdir(cgroup_file("first", "")));
+	ASSERT_EQ(0, rmdir(cgroup_file("second", "")));
 }
 
 TEST_HARNESS_MAIN

@@ -321,6 +321,81 @@ static inline void write_text(struct __test_metadata *_metadata,
 	close(fd);
 }
 
+/* All that a file of /proc, /sys or a cgroup says, as a string. */
+static inline const char *read_text(struct __test_metadata *_metadata,
+				    const char *name)
+{
+	static char text[16384];
+	int fd = xopen(_metadata, name, O_RDONLY);
+	ssize_t len = read(fd, text, sizeof(text) - 1);
+
+	ASSERT_LE(0, len) {
+		TH_LOG("read %s: %s", name, strerror(errno));
+	}
+	text[len] = '\0';
+	close(fd);
+	return text;
+}
+
+/* A file of the cgroup @name; "" is the root. */
+static inline const char *cgroup_file(const char *name, const char *file)
+{
+	static char path[128];
+
+	snprintf(path, sizeof(path), "/sys/fs/cgroup/%s/%s", name, file);
+	return path;
+}
+
+/* Make a cgroup with a memory controller.  The mount ends with the test. */
+static inline void make_cgroup(struct __test_metadata *_metadata,
+			       const char *name)
+{
+	ASSERT_TRUE(!mount("cgroup2", cgroup_file("", ""), "cgroup2", 0, NULL) ||
+		    errno == EBUSY);
+	write_text(_metadata, cgroup_file("", "cgroup.subtree_control"),
+		   "+memory");
+	ASSERT_TRUE(!mkdir(cgroup_file(name, ""), 0755) || errno == EEXIST);
+}
+
+/* What the calling process touches from now on is charged to a cgroup. */
+static inline void enter_cgroup(struct __test_metadata *_metadata,
+				const char *name)
+{
+	write_text(_metadata, cgroup_file(name, "cgroup.procs"), "0");
+}
+
+/* Bytes or events that memory.stat of a cgroup has for @key. */
+static inline long cgroup_stat(struct __test_metadata *_metadata,
+			       const char *name, const char *key)
+{
+	const char *line = read_text(_metadata,
+				     cgroup_file(name, "memory.stat"));
+	size_t len = strlen(key);
+
+	while (line && (strncmp(line, key, len) || line[len] != ' ')) {
+		line = strchr(line, '\n');
+		if (line)
+			line++;
+	}
+	ASSERT_NE(NULL, line) {
+		TH_LOG("no %s in memory.stat", key);
+	}
+	return atol(line + len);
+}
+
+/* Let a cgroup reclaim all that it can. */
+static inline void reclaim_cgroup(struct __test_metadata *_metadata,
+				  const char *name)
+{
+	int fd = xopen(_metadata, cgroup_file(name, "memory.reclaim"), O_WRONLY);
+
+	/* EAGAIN: that was less than what is asked for. */
+	ASSERT_TRUE(write(fd, "1G", 2) == 2 || errno == EAGAIN) {
+		TH_LOG("memory.reclaim: %s", strerror(errno));
+	}
+	close(fd);
+}
+
 /* Mode as in drop_caches of Documentation/admin-guide/sysctl/vm.rst. */
 static inline void drop_caches(struct __test_metadata *_metadata,
 			       const char *mode)
