@@ -1,0 +1,552 @@
+// SPDX-License-Identifier: GPL-2.0
+/*
+ * Aliases and donors when memory is scarce and when the file system goes, and
+ * that nothing of them is left in the end.
+ */
+
+#include <limits.h>
+#include <signal.h>
+#include <sys/inotify.h>
+
+#include "common.h"
+
+/* Most of the tests here are about inodes, and their files are small. */
+#define SIZE (4 * BLK)
+
+static const char *numbered(const char *name, int i)
+{
+	static char buf[2][32];
+	static unsigned int n;
+	char *ret = buf[n++ % 2];
+
+	snprintf(ret, sizeof(buf[0]), "%s%d", name, i);
+	return ret;
+}
+
+/* How many inodes there are in memory. */
+static long nr_inodes(struct __test_metadata *_metadata)
+{
+	return atol(read_text(_metadata, "/proc/sys/fs/inode-nr"));
+}
+
+/* In a cgroup with little memory: reclaim, and read too much, until killed. */
+static pid_t start_pressure(struct __test_metadata *_metadata, const char *cgroup,
+			    const char *big)
+{
+	static unsigned char buf[64 * BLK];
+	pid_t pid = fork();
+	int fd;
+
+	ASSERT_LE(0, pid);
+	if (pid)
+		return pid;
+	/* Be no user of what the test has open. */
+	close_range(3, ~0U, 0);
+	enter_cgroup(_metadata, cgroup);
+	for (;;) {
+		reclaim_cgroup(_metadata, cgroup);
+		fd = xopen(_metadata, big, O_RDONLY);
+		while (read(fd, buf, sizeof(buf)) > 0)
+			;
+		close(fd);
+	}
+}
+
+static void end_pressure(struct __test_metadata *_metadata, pid_t pid)
+{
+	int status;
+
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	EXPECT_TRUE(WIFSIGNALED(status));
+}
+
+/*
+ * Under pressure, inodes without users go, but kept aliases and their donor
+ * stay, and so do those in use, until their last user is gone.
+ */
+TEST_F(fs, pressure)
+{
+	enum { FILES = 200, PLAIN = 400 };
+	int fds[FILES], i, donor;
+	pid_t pid;
+	long inodes;
+
+	make_cgroup(_metadata, "pressure");
+	write_text(_metadata, cgroup_file("pressure", "memory.max"), "24M");
+	enter_cgroup(_metadata, "pressure");
+	close(xopen(_metadata, "big", O_RDWR | O_CREAT));
+	ASSERT_EQ(0, truncate("big", 32 << 20));
+	make_file(_metadata, "donor", SIZE, 1);
+	for (i = 0; i < PLAIN; i++)
+		close(xopen(_metadata, numbered("plain", i),
+			    O_RDWR | O_CREAT));
+	for (i = 0; i < FILES; i++) {
+		clone_file(_metadata, "donor", numbered("alias", i));
+		fds[i] = xopen(_metadata, numbered("alias", i), O_RDONLY);
+		ASSERT_EQ(0, alias_file(numbered("alias", i), "donor",
+					i % 2 ? KEEP : 0));
+	}
+	sync();
+	enter_cgroup(_metadata, "");
+
+	/* Odd ones are kept and even ones in use. */
+	for (i = 1; i < FILES; i += 2)
+		close(fds[i]);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	ASSERT_EQ(FILES, info_fd(_metadata, donor).nr_aliases);
+	inodes = nr_inodes(_metadata);
+	pid = start_pressure(_metadata, "pressure", "big");
+	for (i = 0; nr_inodes(_metadata) > inodes - PLAIN / 2 && i < 1000; i++)
+		usleep(50000);
+	EXPECT_GE(inodes - PLAIN / 2, nr_inodes(_metadata));
+
+	EXPECT_EQ(FILES, info_fd(_metadata, donor).nr_aliases);
+	for (i = 0; i < FILES; i++) {
+		if (i % 2 == 0) {
+			EXPECT_EQ(ALIAS, info_fd(_metadata, fds[i]).state);
+			EXPECT_TRUE(fd_has(_metadata, fds[i], 0, SIZE, 1));
+			close(fds[i]);
+		} else if (i % 4 == 1) {
+			EXPECT_EQ(KEPT, state_of(_metadata,
+						 numbered("alias", i)));
+			EXPECT_TRUE(file_has(_metadata, numbered("alias", i),
+					     SIZE, 1));
+		} else {
+			ASSERT_EQ(0, release_file(numbered("alias", i)));
+		}
+	}
+	EXPECT_EQ(FILES / 4, info_fd(_metadata, donor).nr_aliases);
+	end_pressure(_metadata, pid);
+	close(donor);
+
+	/* The donor, which nobody uses but its aliases, is still what it was. */
+	reclaim_cgroup(_metadata, "pressure");
+	EXPECT_EQ(FILES / 4, info_file(_metadata, "donor").nr_aliases);
+	for (i = 0; i < FILES; i++)
+		EXPECT_EQ(i % 4 == 1 ? KEPT : ORDINARY,
+			  state_of(_metadata, numbered("alias", i)));
+	ASSERT_EQ(0, release_file("donor"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
+	EXPECT_TRUE(file_has(_metadata, "alias1", SIZE, 1));
+	reclaim_cgroup(_metadata, "pressure");
+	ASSERT_EQ(0, rmdir(cgroup_file("pressure", "")));
+}
+
+/*
+ * overlayfs holds the lower inodes of the files that it caches, so that the
+ * shrinker may be who drops the last reference to an alias.  The final iput of
+ * its donor, which has no name, must not be made there.
+ */
+enum shrink { SLAB, CGROUP, FROZEN };
+
+static void evict_by(struct __test_metadata *_metadata, enum shrink how)
+{
+	unsigned char *map;
+	pid_t pid;
+	int dir, i;
+
+	make_cgroup(_metadata, "shrink");
+	ASSERT_EQ(0, mkdir("low", 0755));
+	ASSERT_EQ(0, mkdir("empty", 0755));
+	ASSERT_EQ(0, mkdir("m", 0755));
+	make_file(_metadata, "donor", SIZE, 1);
+	clone_file(_metadata, "donor", "low/alias");
+	ASSERT_EQ(0, alias_file("low/alias", "donor", KEEP));
+	ASSERT_EQ(0, mount("overlay", "m", "overlay", 0,
+			   "lowerdir=low:empty"));
+	drop_caches(_metadata, "2");
+
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		enter_cgroup(_metadata, "shrink");
+		map = map_file(_metadata, "m/alias", SIZE);
+		_exit(!map_has(map, SIZE, 1));
+	}
+	ASSERT_EQ(0, child_result(_metadata, pid));
+	ASSERT_EQ(0, unlink("donor"));
+	EXPECT_EQ(ALIAS, state_of(_metadata, "low/alias"));
+	EXPECT_EQ(-ETXTBSY, try_open("low/alias", O_RDWR));
+	EXPECT_EQ(-EBUSY, remount_ro());
+
+	dir = xopen(_metadata, ".", O_RDONLY);
+	if (how == FROZEN)
+		ASSERT_EQ(0, ioctl(dir, FIFREEZE, 0));
+	/* What was used recently is spared at first. */
+	for (i = 0; i < 10; i++) {
+		if (how == CGROUP)
+			reclaim_cgroup(_metadata, "shrink");
+		else
+			write_text(_metadata, "/proc/sys/vm/drop_caches", "2");
+	}
+	if (how == FROZEN)
+		ASSERT_EQ(0, ioctl(dir, FITHAW, 0));
+	close(dir);
+
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "low/alias"));
+	EXPECT_EQ(0, remount_ro());
+	EXPECT_EQ(0, remount_rw());
+	EXPECT_TRUE(file_has(_metadata, "low/alias", SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "m/alias", SIZE, 1));
+	ASSERT_EQ(0, umount("m"));
+	ASSERT_EQ(0, rmdir(cgroup_file("shrink", "")));
+}
+
+TEST_F(fs, evicted_by_drop_caches)
+{
+	evict_by(_metadata, SLAB);
+}
+
+TEST_F(fs, evicted_by_cgroup)
+{
+	evict_by(_metadata, CGROUP);
+}
+
+TEST_F(fs, evicted_while_frozen)
+{
+	evict_by(_metadata, FROZEN);
+}
+
+/* In what state a pair of files can be when the file system goes. */
+struct combination {
+	bool keep;
+	enum { CLOSED, CLOSED_LAST, MARKED, OPEN } user;
+	enum { NEITHER, OF_ALIAS, OF_DONOR, ALIAS_FIRST, DONOR_FIRST } unlinked;
+};
+
+#define COMBINATIONS (2 * 4 * 5)
+
+static struct combination combination(int i)
+{
+	return (struct combination) {
+		.keep = i % 2,
+		.user = i / 2 % 4,
+		.unlinked = i / 8,
+	};
+}
+
+/*
+ * Make all of them in the present directory.  Those that are to be open at the
+ * end are left open if @leave_open, and are closed otherwise.
+ */
+static void make_combinations(struct __test_metadata *_metadata, bool leave_open)
+{
+	static const char * const unlinks[][2] = {
+		[NEITHER] = { NULL, NULL },
+		[OF_ALIAS] = { "alias", NULL },
+		[OF_DONOR] = { "donor", NULL },
+		[ALIAS_FIRST] = { "alias", "donor" },
+		[DONOR_FIRST] = { "donor", "alias" },
+	};
+	int fds[COMBINATIONS], marks, i, j;
+
+	marks = inotify_init1(IN_CLOEXEC);
+	ASSERT_LE(0, marks);
+	for (i = 0; i < COMBINATIONS; i++) {
+		struct combination c = combination(i);
+
+		make_file(_metadata, numbered("donor", i), SIZE, i);
+		clone_file(_metadata, numbered("donor", i),
+			   numbered("alias", i));
+		fds[i] = xopen(_metadata, numbered("alias", i), O_RDONLY);
+		ASSERT_EQ(0, alias_file(numbered("alias", i),
+					numbered("donor", i),
+					c.keep ? KEEP : 0));
+		if (c.user == MARKED) {
+			ASSERT_LE(0, inotify_add_watch(marks,
+						       numbered("alias", i),
+						       IN_OPEN));
+			ASSERT_LE(0, inotify_add_watch(marks,
+						       numbered("donor", i),
+						       IN_OPEN));
+		}
+		if (c.user == CLOSED || c.user == MARKED)
+			close(fds[i]);
+		for (j = 0; j < 2 && unlinks[c.unlinked][j]; j++)
+			ASSERT_EQ(0, unlink(numbered(unlinks[c.unlinked][j],
+						     i)));
+	}
+	for (i = 0; i < COMBINATIONS; i++) {
+		struct combination c = combination(i);
+
+		if (c.user == CLOSED_LAST || c.user == OPEN)
+			EXPECT_TRUE(fd_has(_metadata, fds[i], 0, SIZE, i));
+		if (c.user == CLOSED_LAST || (c.user == OPEN && !leave_open))
+			close(fds[i]);
+	}
+	/* The marks go with the inodes. */
+	ASSERT_LE(0, fcntl(marks, F_DUPFD_CLOEXEC, 1000));
+	close(marks);
+}
+
+/* After the file system came back: what has a name has its contents. */
+static void check_combinations(struct __test_metadata *_metadata)
+{
+	int i;
+
+	for (i = 0; i < COMBINATIONS; i++) {
+		struct combination c = combination(i);
+		bool has_alias = c.unlinked == NEITHER ||
+				 c.unlinked == OF_DONOR;
+		bool has_donor = c.unlinked == NEITHER ||
+				 c.unlinked == OF_ALIAS;
+
+		EXPECT_EQ(has_alias ? 0 : -ENOENT,
+			  try_open(numbered("alias", i), O_RDWR));
+		EXPECT_EQ(has_donor ? 0 : -ENOENT,
+			  try_open(numbered("donor", i), O_RDWR));
+		if (has_alias)
+			EXPECT_TRUE(file_has(_metadata, numbered("alias", i),
+					     SIZE, i));
+		if (has_donor)
+			EXPECT_TRUE(file_has(_metadata, numbered("donor", i),
+					     SIZE, i));
+	}
+}
+
+TEST_F(fs, umount_combinations)
+{
+	make_combinations(_metadata, false);
+	remount_fs(_metadata, self, variant);
+	check_combinations(_metadata);
+}
+
+/* Unmounted for those who come, while others go on reading. */
+TEST_F(fs, umount_lazy)
+{
+	int dev;
+
+	make_combinations(_metadata, true);
+	dev = xopen(_metadata, self->dev, O_RDONLY);
+	ASSERT_EQ(0, chdir("/"));
+	ASSERT_EQ(0, umount2(MNT, MNT_DETACH));
+	drop_caches(_metadata, "3");
+	close_range(dev + 1, ~0U, 0);
+	close_range(self->kmsg + 1, dev - 1, 0);
+	/* Mounting waits for the last one who is about to go. */
+	ASSERT_EQ(0, mount(self->dev, MNT, variant->type, 0, NULL));
+	ASSERT_EQ(0, chdir(MNT));
+	ASSERT_EQ(0, chdir(_metadata->name));
+	close(dev);
+	check_combinations(_metadata);
+}
+
+/* Read-only: refused as long as a file without a name is in use, not longer. */
+TEST_F(fs, remount_ro_combinations)
+{
+	int i;
+
+	make_combinations(_metadata, true);
+	EXPECT_EQ(-EBUSY, remount_ro());
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias1"));
+	close_range(self->kmsg + 1, ~0U, 0);
+	EXPECT_EQ(0, remount_ro());
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias1"));
+	EXPECT_EQ(0, release_file("alias1"));
+	EXPECT_EQ(0, remount_rw());
+	for (i = 0; i < COMBINATIONS; i++)
+		if (combination(i).unlinked == NEITHER)
+			EXPECT_EQ(0, release_file(numbered("donor", i)));
+	check_combinations(_metadata);
+}
+
+/* Names that are in memory, wherever they are, don't keep what is released. */
+TEST_F(fs, release_many_names)
+{
+	enum { NAMES = 20 };
+	int i, path;
+
+	make_file(_metadata, "donor", SIZE, 1);
+	clone_file(_metadata, "donor", "alias");
+	for (i = 0; i < NAMES; i++) {
+		ASSERT_EQ(0, mkdir(numbered("dir", i), 0755));
+		ASSERT_EQ(0, link("alias", numbered("dir0/../name", i)));
+	}
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	drop_caches(_metadata, "2");
+	for (i = 0; i < NAMES; i++)
+		ino_of(_metadata, numbered("name", i));
+	/* A user, though one who can't read. */
+	path = xopen(_metadata, "name7", O_PATH);
+	ASSERT_EQ(0, release_file("name3"));
+	EXPECT_EQ(DONOR, state_of(_metadata, "donor"));
+	for (i = 0; i < NAMES; i++)
+		ino_of(_metadata, numbered("name", i));
+	close(path);
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	EXPECT_EQ(0, try_open("name5", O_RDWR));
+}
+
+/* The inode of a donor that was evicted and read again is a new one. */
+TEST_F(fs, donor_read_again)
+{
+	struct fs_mapping_info info;
+	int i, gen, fd;
+
+	make_file(_metadata, "donor", SIZE, 1);
+	clone_file(_metadata, "donor", "alias");
+	for (i = 0; i < 4; i++) {
+		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+		drop_caches(_metadata, "3");
+		info = info_file(_metadata, "alias");
+		EXPECT_EQ(KEPT, info.state);
+		EXPECT_EQ(ino_of(_metadata, "donor"), info.donor_ino);
+		fd = xopen(_metadata, "donor", O_RDONLY);
+		ASSERT_EQ(0, ioctl(fd, FS_IOC_GETVERSION, &gen));
+		EXPECT_EQ((__u32)gen, info.donor_gen);
+		close(fd);
+		ASSERT_EQ(0, release_file(i % 2 ? "alias" : "donor"));
+		drop_caches(_metadata, "3");
+		EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+		EXPECT_TRUE(file_has(_metadata, "alias", SIZE, 1));
+		EXPECT_TRUE(file_has(_metadata, "donor", SIZE, 1));
+	}
+}
+
+/*
+ * One life of an alias, of a kind that depends on @i, from ioctl to end.  Those
+ * that cost a file its name are rarer: they take a new clone each.
+ */
+static void round_of(struct __test_metadata *_metadata, int i)
+{
+	const char *first = i % 32 < 16 ? "alias" : "donor";
+	const char *second = i % 32 < 16 ? "donor" : "alias";
+	unsigned char *map;
+	int fd, donor;
+
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	ASSERT_EQ(0, alias_fd(fd, donor, i % 4 ? KEEP : 0));
+	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, i % 2 ? fd : donor, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	/* Reading from the disk takes longer than all of the rest. */
+	if (i % 5 == 0)
+		ASSERT_EQ(pattern(1, BLK), map[BLK]);
+	if (i % 3) {
+		close(fd);
+		close(donor);
+	}
+
+	switch (i % 16) {
+	case 1:
+		/* In vain, both. */
+		ASSERT_EQ(-EBUSY, alias_file("alias", "origin", KEEP));
+		ASSERT_EQ(-EBADE, alias_file("origin", "other", KEEP));
+		break;
+	case 3:
+		ASSERT_EQ(0, unlink(first));
+		clone_file(_metadata, "origin", first);
+		break;
+	case 7:
+		clone_file(_metadata, "origin", "new");
+		ASSERT_EQ(0, rename("new", first));
+		break;
+	case 11:
+		ASSERT_EQ(0, unlink(first));
+		ASSERT_EQ(0, unlink(second));
+		clone_file(_metadata, "origin", first);
+		clone_file(_metadata, "origin", second);
+		break;
+	}
+	ASSERT_EQ(0, munmap(map, SIZE));
+	if (i % 3 == 0) {
+		close(fd);
+		close(donor);
+	}
+	/* Without effect on what has replaced the files meanwhile. */
+	ASSERT_EQ(0, release_file(i % 2 ? "alias" : "donor"));
+}
+
+static const char * const slabs[] = {
+	/* The first one is where what relates an alias to its donor comes from. */
+	"kmalloc-cg-64", "xfs_inode", "dentry",
+};
+
+struct usage {
+	long inodes;
+	long objects[ARRAY_SIZE(slabs)];
+	long cgroup;
+};
+
+/*
+ * What is in use when all that nobody needs has been given back.  The caller's
+ * own memory, and what its CPU holds in reserve, doesn't count: it has left the
+ * cgroup.
+ */
+static struct usage usage(struct __test_metadata *_metadata)
+{
+	struct usage usage;
+	char path[64];
+	size_t i;
+
+	drop_caches(_metadata, "3");
+	/* Unlike memory.reclaim, this also returns the CPUs' reserves. */
+	write_text(_metadata, cgroup_file("leak", "memory.high"), "0");
+	/* Wait for what is freed in the background. */
+	sleep(1);
+	drop_caches(_metadata, "3");
+	write_text(_metadata, cgroup_file("leak", "memory.high"), "0");
+	sleep(1);
+	usage.inodes = nr_inodes(_metadata);
+	for (i = 0; i < ARRAY_SIZE(slabs); i++) {
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/shrink",
+			 slabs[i]);
+		write_text(_metadata, path, "1");
+		snprintf(path, sizeof(path), "/sys/kernel/slab/%s/objects",
+			 slabs[i]);
+		usage.objects[i] = atol(read_text(_metadata, path));
+	}
+	usage.cgroup = atol(read_text(_metadata,
+				      cgroup_file("leak", "memory.current")));
+	write_text(_metadata, cgroup_file("leak", "memory.high"), "max");
+	return usage;
+}
+
+/*
+ * What is left of many lives must be less than if one in fifty left an inode, a
+ * page, or what relates alias to donor.  A kernel with lockdep has, as a rule,
+ * the other checks as well: there, a twentieth of the rounds has to do.
+ */
+TEST_F(fs, no_leak)
+{
+	const int rounds = access("/proc/lockdep", F_OK) ? 10000 : 500;
+	struct usage before, after;
+	size_t i;
+	int n;
+
+	make_cgroup(_metadata, "leak");
+	make_file(_metadata, "origin", SIZE, 1);
+	make_file(_metadata, "other", SIZE, 2);
+	clone_file(_metadata, "origin", "alias");
+	clone_file(_metadata, "origin", "donor");
+	/* What there is once for all is there after some rounds. */
+	enter_cgroup(_metadata, "leak");
+	for (n = 0; n < 100; n++)
+		round_of(_metadata, n);
+	enter_cgroup(_metadata, "");
+	before = usage(_metadata);
+
+	enter_cgroup(_metadata, "leak");
+	for (n = 0; n < rounds; n++) {
+		if (n % 1000 == 999)
+			drop_caches(_metadata, "3");
+		round_of(_metadata, n);
+	}
+	enter_cgroup(_metadata, "");
+	after = usage(_metadata);
+
+	TH_LOG("%d rounds, %ld -> %ld inodes, %ld -> %ld bytes", rounds,
+	       before.inodes, after.inodes, before.cgroup, after.cgroup);
+	EXPECT_GT(rounds / 50, after.inodes - before.inodes);
+	for (i = 0; i < ARRAY_SIZE(slabs); i++) {
+		EXPECT_GT(rounds / 50, after.objects[i] - before.objects[i]) {
+			TH_LOG("%s", slabs[i]);
+		}
+	}
+	EXPECT_GT(rounds / 50 * BLK, after.cgroup - before.cgroup);
+	ASSERT_EQ(0, rmdir(cgroup_file("leak", "")));
+}
+
+TEST_HARNESS_MAIN
