@@ -5,6 +5,7 @@
  */
 
 #include <linux/perf_event.h>
+#include <sys/socket.h>
 
 #include "common.h"
 
@@ -238,6 +239,94 @@ TEST_F(fs, uprobe_of_the_other)
 
 	ASSERT_EQ(0, munmap(alias, BLK));
 	ASSERT_EQ(0, munmap(donor, BLK));
+}
+
+/* Another process that has mapped the function, and runs it when asked to. */
+static pid_t start_runner(struct __test_metadata *_metadata, const char *name,
+			  int *sock)
+{
+	unsigned char *map, answer;
+	pid_t pid;
+	int sv[2];
+
+	ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, sv));
+	pid = fork();
+	ASSERT_LE(0, pid);
+	*sock = sv[0];
+	if (pid) {
+		close(sv[1]);
+		/* It has run the function once when it answers. */
+		ASSERT_EQ(1, read(*sock, &answer, 1));
+		return pid;
+	}
+	ASSERT_EQ(3, dup2(sv[1], 3));
+	close_range(4, ~0U, 0);
+	map = map_code(_metadata, name);
+	do {
+		answer = probed(map);
+		((void (*)(void))map)();
+	} while (write(3, &answer, 1) == 1 && read(3, &answer, 1) == 1);
+	_exit(0);
+}
+
+/* Let it run the function.  Was that probed? */
+static bool ask_runner(struct __test_metadata *_metadata, int sock)
+{
+	unsigned char answer = 0;
+
+	ASSERT_EQ(1, write(sock, &answer, 1));
+	ASSERT_EQ(1, read(sock, &answer, 1));
+	return answer;
+}
+
+static __u64 hits(struct __test_metadata *_metadata, int event)
+{
+	__u64 count;
+
+	ASSERT_EQ(sizeof(count), read(event, &count, sizeof(count)));
+	return count;
+}
+
+/*
+ * Processes that mapped the file before and after, a probe that is set before
+ * or after: each is hit, and none is left with a breakpoint.
+ */
+TEST_F(fs, uprobe_processes)
+{
+	static const char * const names[] = { "alias", "alias", "donor" };
+	int event = -1, before, i, sock[3];
+	cpu_set_t first_cpu;
+	pid_t pid[3];
+	__u64 count;
+
+	/* Hits are counted there. */
+	CPU_ZERO(&first_cpu);
+	CPU_SET(0, &first_cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(first_cpu), &first_cpu));
+	for (before = 0; before < 2; before++) {
+		make_code(_metadata);
+		pid[0] = start_runner(_metadata, names[0], &sock[0]);
+		if (before)
+			event = probe(_metadata, "alias");
+		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+		if (!before)
+			event = probe(_metadata, "alias");
+		for (i = 1; i < 3; i++)
+			pid[i] = start_runner(_metadata, names[i], &sock[i]);
+
+		for (i = 0; i < 3; i++) {
+			count = hits(_metadata, event);
+			EXPECT_EQ(i < 2, ask_runner(_metadata, sock[i]));
+			EXPECT_EQ(count + (i < 2), hits(_metadata, event));
+		}
+		close(event);
+		for (i = 0; i < 3; i++) {
+			EXPECT_FALSE(ask_runner(_metadata, sock[i]));
+			close(sock[i]);
+			EXPECT_EQ(0, child_result(_metadata, pid[i]));
+		}
+		ASSERT_EQ(0, release_file("alias"));
+	}
 }
 
 TEST_HARNESS_MAIN
