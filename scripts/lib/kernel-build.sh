@@ -3,7 +3,7 @@
 #
 # Building the kernel. Sourced by scripts/kernel after kernel-tree.sh.
 
-CONFIGS=(release debug kmemleak)
+CONFIGS=(release debug kcsan kmemleak)
 FRAGMENTS=$REPO/scripts/config
 # How many built kernels are kept; one takes about 15 MB
 KEEP_IMAGES=24
