@@ -2,7 +2,13 @@
 
 PREFIX ?= /usr/local
 
-.PHONY: all help demo test check-kernel lint install clean
+# For make stress and make crash
+CONFIG ?= release
+DURATION ?= 10m
+SEED ?= 1
+COUNT ?= 100
+
+.PHONY: all help demo test stress crash check-kernel lint install clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -12,6 +18,10 @@ help:
 	@echo 'make install       install it (PREFIX=$(PREFIX), DESTDIR=)'
 	@echo 'make demo          two containers with one page cache, in a virtual machine'
 	@echo 'make test          everything that has to pass, with its own set-up'
+	@echo 'make stress        random operations by many processes, against a model'
+	@echo '                   (CONFIG=$(CONFIG) or debug, kcsan; DURATION=$(DURATION), SEED=$(SEED))'
+	@echo 'make crash         shut down or reset under load, check what is left; goes on'
+	@echo '                   where it ended (COUNT=$(COUNT), CONFIG=$(CONFIG) or debug, SEED=$(SEED))'
 	@echo 'make check-kernel  the slow checks of the patches: other architectures,'
 	@echo '                   modules, sparse, documentation, memory leaks'
 	@echo 'make lint          static checks of scripts and C files'
@@ -24,6 +34,12 @@ demo:
 
 test:
 	@scripts/test
+
+stress:
+	scripts/stress --config '$(CONFIG)' --duration '$(DURATION)' --seed '$(SEED)'
+
+crash:
+	scripts/crash --config '$(CONFIG)' --count '$(COUNT)' --seed '$(SEED)'
 
 check-kernel:
 	scripts/kernel check
