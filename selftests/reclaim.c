@@ -507,11 +507,11 @@ static struct usage usage(struct __test_metadata *_metadata)
 /*
  * What is left of many lives must be less than if one in fifty left an inode, a
  * page, or what relates alias to donor.  A kernel with lockdep has, as a rule,
- * the other checks as well: there, a twentieth of the rounds has to do.
+ * the other checks as well: there, a fortieth of the rounds has to do.
  */
 TEST_F(fs, no_leak)
 {
-	const int rounds = access("/proc/lockdep", F_OK) ? 10000 : 500;
+	const int rounds = access("/proc/lockdep", F_OK) ? 10000 : 250;
 	struct usage before, after;
 	size_t i;
 	int n;
