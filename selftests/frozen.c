@@ -63,6 +63,22 @@ TEST_F(fs, writer)
 	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
 }
 
+/* A file that is being written is not compared, so it can't be told to differ. */
+TEST_F(fs, writer_of_another)
+{
+	size_t i;
+	int fd;
+
+	make_file(_metadata, "donor", PAIR_SIZE, 1);
+	make_file(_metadata, "alias", PAIR_SIZE, 2);
+	EXPECT_EQ(-EBADE, alias_file("alias", "donor", 0));
+	for (i = 0; i < ARRAY_SIZE(both); i++) {
+		fd = xopen(_metadata, both[i], O_RDWR);
+		EXPECT_EQ(-ETXTBSY, alias_file("alias", "donor", 0));
+		close(fd);
+	}
+}
+
 /* The caller's own descriptors are writers too. */
 TEST_F(fs, caller_is_writer)
 {

@@ -96,6 +96,26 @@ TEST_F(fs, unwritten_hole)
 	check_sparse_alias(_metadata);
 }
 
+/*
+ * lseek(2) tells of the file's own extents.  Where the donor has unwritten ones it
+ * finds data, as they are in the page cache; the alias has a hole.
+ */
+TEST_F(fs, hole_stays_hole)
+{
+	int alias, donor;
+
+	sparse_pair(_metadata);
+	change_blocks(_metadata, "donor", 0, 4, 8);
+	check_sparse_alias(_metadata);
+	alias = xopen(_metadata, "alias", O_RDONLY);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	EXPECT_EQ(4 * BLK, lseek(donor, 4 * BLK, SEEK_DATA));
+	EXPECT_EQ(12 * BLK, lseek(alias, 4 * BLK, SEEK_DATA));
+	EXPECT_EQ(4 * BLK, lseek(alias, 0, SEEK_HOLE));
+	close(alias);
+	close(donor);
+}
+
 /* As above, where neither's extents end where the other's do. */
 TEST_F(fs, hole_unwritten_interleaved)
 {
