@@ -8,7 +8,7 @@ DURATION ?= 10m
 SEED ?= 1
 COUNT ?= 100
 
-.PHONY: all help demo test stress crash check-kernel lint install clean
+.PHONY: all help demo test stress crash regress mutants coverage check-kernel lint install clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -24,6 +24,8 @@ help:
 	@echo '                   where it ended (COUNT=$(COUNT), CONFIG=$(CONFIG) or debug, SEED=$(SEED))'
 	@echo 'make check-kernel  the slow checks of the patches: other architectures,'
 	@echo '                   modules, sparse, documentation, memory leaks'
+	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
+	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
 	@echo 'make lint          static checks of scripts and C files'
 	@echo 'make clean         remove what was built here'
 	@echo
@@ -44,6 +46,9 @@ crash:
 check-kernel:
 	scripts/kernel check
 	scripts/kselftest --config kmemleak
+
+mutants:
+	@scripts/run-mutants $(if $(LIST),--list) $(ONLY)
 
 lint:
 	scripts/lint

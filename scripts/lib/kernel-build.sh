@@ -3,6 +3,7 @@
 #
 # Building the kernel. Sourced by scripts/kernel after kernel-tree.sh.
 
+# shellcheck disable=SC2034 # not all of the scripts use it
 CONFIGS=(release debug kcsan kmemleak)
 FRAGMENTS=$REPO/scripts/config
 # How many built kernels are kept; one takes about 15 MB

@@ -82,13 +82,13 @@ commit_is_series()
 	write_patches "$1" "$dir"
 	same_patches "$dir" || rc=1
 	rm -rf "$dir"
-	return $rc
+	return "$rc"
 }
 
 # Does the tree hold commits or changes that are nowhere else?
 tree_has_own_work()
 {
-	[[ $(tgit rev-parse HEAD) == "$(tgit rev-parse -q --verify $APPLIED_REF)" ]] || return 0
+	[[ $(tgit rev-parse HEAD) == "$(tgit rev-parse -q --verify "$APPLIED_REF")" ]] || return 0
 	[[ -n $(tgit status --porcelain --untracked-files=no) ]]
 }
 
