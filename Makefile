@@ -24,6 +24,7 @@ help:
 	@echo '                   where it ended (COUNT=$(COUNT), CONFIG=$(CONFIG) or debug, SEED=$(SEED))'
 	@echo 'make check-kernel  the slow checks of the patches: other architectures,'
 	@echo '                   modules, sparse, documentation, memory leaks'
+	@echo 'make regress       other tests on the unpatched and the patched kernel, compared'
 	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
 	@echo 'make lint          static checks of scripts and C files'
@@ -46,6 +47,9 @@ crash:
 check-kernel:
 	scripts/kernel check
 	scripts/kselftest --config kmemleak
+
+regress:
+	@scripts/regress
 
 mutants:
 	@scripts/run-mutants $(if $(LIST),--list) $(ONLY)
