@@ -1738,6 +1738,7 @@ static void keep_quiet(void)
 static void work(int nr)
 {
 	struct rng r;
+	double begin;
 	int err;
 
 	self = &shared->processes[nr];
@@ -1751,11 +1752,13 @@ static void work(int nr)
 			self->op = choose_op(&r, 0, FILE_OPS);
 		else
 			self->op = choose_op(&r, FILE_OPS, NR_OPS);
+		begin = now();
 		err = op_of(self->op)->func(&r);
 		need(REFUSED, err <= 0 && err > -MAX_ERRNO);
 		self->counts[self->op][-err]++;
+		/* Most of the time has to be left to the others. */
 		if (!nr)
-			pause_ms(50 + below(&r, 100));
+			pause_ms(50 + below(&r, 100) + (now() - begin) * 3000);
 	}
 	drop_handles();
 	_exit(0);
