@@ -8,7 +8,7 @@ DURATION ?= 10m
 SEED ?= 1
 COUNT ?= 100
 
-.PHONY: all help demo test stress crash regress mutants coverage check-kernel lint install clean
+.PHONY: all help demo test stress crash regress mutants check-kernel lint install uninstall clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -16,6 +16,7 @@ all:
 help:
 	@echo 'make               build the tool, tools/refalias'
 	@echo 'make install       install it (PREFIX=$(PREFIX), DESTDIR=)'
+	@echo 'make uninstall     remove it again'
 	@echo 'make demo          two containers with one page cache, in a virtual machine'
 	@echo 'make test          everything that has to pass, with its own set-up'
 	@echo 'make stress        random operations by many processes, against a model'
@@ -57,8 +58,8 @@ mutants:
 lint:
 	scripts/lint
 
-install:
-	$(MAKE) -C tools/refalias install PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
+install uninstall:
+	$(MAKE) -C tools/refalias $@ PREFIX='$(PREFIX)' DESTDIR='$(DESTDIR)'
 
 clean:
 	$(MAKE) -C tools/refalias clean
