@@ -6,10 +6,11 @@
 #define REFALIAS_CMD_H
 
 #include <stdbool.h>
-#include <stdint.h>
+
+#include "walk.h"
 
 struct options {
-	uint64_t minimum_size;	/* bytes */
+	struct selection selection;
 	bool dry_run;
 	bool json;
 	bool no_reflink;

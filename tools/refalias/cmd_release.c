@@ -76,7 +76,7 @@ int cmd_release(char **paths, int n, const struct options *options)
 		mapping_missing(true);
 		return STATUS_FAILED;
 	}
-	walk(paths, n, 0, &walked);
+	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
 	for (i = 0; i < walked.files.n && !interrupted; i++) {
 		progress("files looked at", i, walked.files.n);

@@ -59,7 +59,7 @@ int cmd_run(char **paths, int n, const struct options *options)
 	struct totals totals = { 0 };
 	size_t from = 0, size;
 
-	walk(paths, n, options->minimum_size, &walked);
+	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
 	while (!interrupted && (size = group_next(&walked.files, &from))) {
 		progress("files compared", from, walked.files.n);

@@ -172,7 +172,7 @@ int cmd_status(char **paths, int n, const struct options *options)
 		mapping_missing(true);
 		return STATUS_FAILED;
 	}
-	walk(paths, n, 0, &walked);
+	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
 	tables[0] = table_new("files", columns, COL_COUNT, options->json);
 	for (i = 0; i < walked.files.n && !interrupted; i++) {

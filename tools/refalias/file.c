@@ -197,18 +197,18 @@ int file_open(struct file *file)
 	return fd;
 }
 
-char *file_path(const struct file *file)
+char *path_of(const struct dir *below, const char *name)
 {
-	size_t len = strlen(file->name), n;
+	size_t len = strlen(name), n;
 	const struct dir *dir;
 	char *path, *at;
 
-	for (dir = file->dir; dir; dir = dir->parent)
+	for (dir = below; dir; dir = dir->parent)
 		len += strlen(dir->name) + 1;
 	path = xzalloc(len + 1);
-	at = path + len - strlen(file->name);
-	memcpy(at, file->name, strlen(file->name));
-	for (dir = file->dir; dir; dir = dir->parent) {
+	at = path + len - strlen(name);
+	memcpy(at, name, strlen(name));
+	for (dir = below; dir; dir = dir->parent) {
 		n = strlen(dir->name);
 		/* The user's own "/" or "dir/" ends with a slash already. */
 		if (n && dir->name[n - 1] != '/')
@@ -218,6 +218,11 @@ char *file_path(const struct file *file)
 	}
 	memmove(path, at, strlen(at) + 1);
 	return path;
+}
+
+char *file_path(const struct file *file)
+{
+	return path_of(file->dir, file->name);
 }
 
 char *file_printable(const struct file *file)

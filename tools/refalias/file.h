@@ -106,6 +106,9 @@ int file_open(struct file *file);
  */
 int open_quietly(int dirfd, const char *name, int flags);
 
+/* The path of @name below @below, which may be NULL; to be freed by the caller. */
+char *path_of(const struct dir *below, const char *name);
+
 /* The file's path: raw, or for people; to be freed by the caller. */
 char *file_path(const struct file *file);
 char *file_printable(const struct file *file);

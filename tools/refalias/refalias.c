@@ -6,6 +6,7 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <limits.h>
 #include <locale.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,12 +17,14 @@
 
 #define DEFAULT_MINIMUM_SIZE (16 << 10)
 
-/* Options without a short form have codes that getopt can't find in optstring. */
-#define NO_REFLINK "\1"
-#define NO_ALIAS "\2"
+/* The options that say which of the files below the paths are meant. */
+#define PATTERNS "IXxF0"
+
+/* Options without a short form. */
+#define ONLY_LONG "IXFRA"
 
 static const struct option_text {
-	char code;
+	char code;		/* the short form as well, unless ONLY_LONG has it */
 	const char *name;
 	const char *argument;
 	const char *text;
@@ -30,10 +33,19 @@ static const struct option_text {
 	  "leave out files smaller than SIZE bytes; suffixes K, M, G, T\n"
 	  "(default 16K: smaller ones are many and save little for the\n"
 	  "kernel memory that each alias holds, about 2.5 KiB)" },
+	{ 'S', "maximum-size", "SIZE", "leave out files larger than SIZE bytes" },
+	{ 'I', "include", "GLOB", "only files that match GLOB; may be repeated" },
+	{ 'X', "exclude", "GLOB",
+	  "no files and directories that match GLOB; may be repeated.\n"
+	  "A GLOB with a slash is matched with the whole path, else\n"
+	  "with the name; * matches slashes, too" },
+	{ 'x', "one-file-system", NULL, "don't enter other file systems than that of each PATH" },
+	{ 'F', "files-from", "FILE",
+	  "more PATHs are in FILE, one a line; - is standard input" },
+	{ '0', "null", NULL, "the PATHs in FILE end with a null byte each" },
 	{ 'n', "dry-run", NULL, "change nothing, say what would be done" },
-	{ NO_REFLINK[0], "no-reflink", NULL,
-	  "share only what has the same disk blocks already" },
-	{ NO_ALIAS[0], "no-alias", NULL, "reflink only: save disk, not memory" },
+	{ 'R', "no-reflink", NULL, "share only what has the same disk blocks already" },
+	{ 'A', "no-alias", NULL, "reflink only: save disk, not memory" },
 	{ 'j', "json", NULL, "print JSON; sizes are in bytes" },
 	{ 'v', "verbose", NULL, "a line on standard error for every file shared or skipped" },
 	{ 'q', "quiet", NULL, "errors only" },
@@ -68,7 +80,7 @@ static const struct command commands[] = {
 "one name is looked at. Sharing page caches needs root, a kernel with\n"
 "CONFIG_MAPPING_ALIAS, and a file system that supports it (XFS with reflink=1).\n"
 "On other kernels the files are reflinked, and the exit status is 1.\n",
-		.options = "sn" NO_REFLINK NO_ALIAS "jvqhV",
+		.options = "sS" PATTERNS "nRAjvqhV",
 		.least_arguments = 1,
 		.run = cmd_run,
 	}, {
@@ -81,7 +93,7 @@ static const struct command commands[] = {
 "must be identical; the kernel compares them. With --no-reflink the disk is left\n"
 "as it is, and files with other blocks than DONOR's fail. The minimum size of\n"
 "\"run\" does not apply.\n",
-		.options = "n" NO_REFLINK NO_ALIAS "jvqhV",
+		.options = "nRAjvqhV",
 		.least_arguments = 2,
 		.run = cmd_pair,
 	}, {
@@ -105,7 +117,7 @@ static const struct command commands[] = {
 "Names that can't be printed are shown with \\xHH for such bytes. In JSON, bytes\n"
 "that are not UTF-8 become U+FFFD, and file_hex or donor_hex then has the whole\n"
 "path in hexadecimal.\n",
-		.options = "jhV",
+		.options = PATTERNS "jhV",
 		.least_arguments = 1,
 		.run = cmd_status,
 	}, {
@@ -117,7 +129,7 @@ static const struct command commands[] = {
 "releases all its aliases. The page cache of a file that is in use stays shared\n"
 "until its last user closes it; from then on it can be written again. Disk\n"
 "blocks stay shared.\n",
-		.options = "njvqhV",
+		.options = PATTERNS "njvqhV",
 		.least_arguments = 1,
 		.run = cmd_release,
 	},
@@ -129,6 +141,7 @@ static void print_options(const char *codes)
 {
 	const char *line, *end;
 	char names[32];
+	bool only_long;
 	size_t i;
 
 	puts("\nOptions:");
@@ -137,9 +150,9 @@ static void print_options(const char *codes)
 
 		if (!strchr(codes, o->code))
 			continue;
-		snprintf(names, sizeof(names), "%c%c%s--%s%s%s",
-			 o->code > ' ' ? '-' : ' ', o->code > ' ' ? o->code : ' ',
-			 o->code > ' ' ? ", " : "  ", o->name,
+		only_long = strchr(ONLY_LONG, o->code);
+		snprintf(names, sizeof(names), "%c%c%s--%s%s%s", only_long ? ' ' : '-',
+			 only_long ? ' ' : o->code, only_long ? "  " : ", ", o->name,
 			 o->argument ? "=" : "", o->argument ? o->argument : "");
 		for (line = o->text; *line; line = *end ? end + 1 : end) {
 			end = strchrnul(line, '\n');
@@ -204,8 +217,9 @@ static void make_getopt(const char *codes, char *letters, struct option *options
 		if (!strchr(codes, o->code))
 			continue;
 		*options++ = (struct option){ o->name, o->argument != NULL, NULL, o->code };
-		if (o->code > ' ')
-			*letters++ = o->code;
+		if (strchr(ONLY_LONG, o->code))
+			continue;
+		*letters++ = o->code;
 		if (o->argument)
 			*letters++ = ':';
 	}
@@ -213,14 +227,60 @@ static void make_getopt(const char *codes, char *letters, struct option *options
 	*options = (struct option){ 0 };
 }
 
+/*
+ * Add the paths in @name, each ended by @delimiter, to the @n @arguments;
+ * they live as long as the program.  NULL after a message.
+ */
+static char **add_paths(char **arguments, int *n, const char *name, int delimiter)
+{
+	static char **paths;
+	FILE *from = strcmp(name, "-") ? fopen(name, "re") : stdin;
+	size_t count = (size_t)*n, space = count, room = 0;
+	char *line = NULL;
+	ssize_t length;
+
+	paths = xrealloc(NULL, space + 1, sizeof(*paths));
+	memcpy(paths, arguments, count * sizeof(*paths));
+	while (from && (length = getdelim(&line, &room, delimiter, from)) > 0) {
+		if (line[length - 1] == delimiter)
+			line[--length] = '\0';
+		if (!length)
+			continue;
+		/* A null byte would hide the rest of the name. */
+		if (strlen(line) != (size_t)length || count == INT_MAX) {
+			msg_error("%s: has null bytes; give --null", name);
+			return NULL;
+		}
+		if (count == space) {
+			space = 2 * space + 64;
+			paths = xrealloc(paths, space, sizeof(*paths));
+		}
+		paths[count++] = xasprintf("%s", line);
+	}
+	free(line);
+	if (!from || ferror(from)) {
+		msg_error("%s: can't read the list of paths: %s; check its name", name,
+			  strerror(errno));
+		return NULL;
+	}
+	*n = (int)count;
+	return paths;
+}
+
 static int run_command(const struct command *command, int argc, char **argv)
 {
-	struct options options = { .minimum_size = DEFAULT_MINIMUM_SIZE };
+	static struct options options = { .selection.minimum_size = DEFAULT_MINIMUM_SIZE };
+	struct selection *selection = &options.selection;
 	struct option longs[OPTION_COUNT + 1];
 	char letters[2 * OPTION_COUNT + 1];
+	const char *files_from = NULL;
+	bool null = false;
 	char name[32];
 	int code;
 
+	/* Without the option, all sizes. */
+	if (!strchr(command->options, 's'))
+		selection->minimum_size = 0;
 	/* getopt's own messages start with this. */
 	snprintf(name, sizeof(name), "refalias %s", command->name);
 	argv[0] = name;
@@ -228,13 +288,36 @@ static int run_command(const struct command *command, int argc, char **argv)
 	while ((code = getopt_long(argc, argv, letters, longs, NULL)) != -1) {
 		switch (code) {
 		case 's':
-			if (parse_size(optarg, &options.minimum_size))
+		case 'S':
+			if (parse_size(optarg, code == 's' ? &selection->minimum_size :
+							     &selection->maximum_size))
 				break;
 			msg_error("\"%s\" is not a size: give a number of bytes, or like 64K or 1M",
 				  optarg);
 			return usage_error(command);
+		case 'I':
+			patterns_add(&selection->include, optarg);
+			break;
+		case 'X':
+			patterns_add(&selection->exclude, optarg);
+			break;
+		case 'x':
+			selection->one_file_system = true;
+			break;
+		case 'F':
+			files_from = optarg;
+			break;
+		case '0':
+			null = true;
+			break;
 		case 'n':
 			options.dry_run = true;
+			break;
+		case 'R':
+			options.no_reflink = true;
+			break;
+		case 'A':
+			options.no_alias = true;
 			break;
 		case 'j':
 			options.json = true;
@@ -252,20 +335,26 @@ static int run_command(const struct command *command, int argc, char **argv)
 			puts("refalias " VERSION);
 			return STATUS_OK;
 		default:
-			if (code == NO_REFLINK[0])
-				options.no_reflink = true;
-			else if (code == NO_ALIAS[0])
-				options.no_alias = true;
-			else
-				return usage_error(command);
+			return usage_error(command);
 		}
 	}
-	if (argc - optind < command->least_arguments) {
+	argc -= optind;
+	argv += optind;
+	if (argc < command->least_arguments && !files_from) {
 		msg_error("%s: expected %s", command->name, command->arguments);
 		return usage_error(command);
 	}
+	if (null && !files_from) {
+		msg_error("--null is about the list of paths: give --files-from=FILE, too");
+		return usage_error(command);
+	}
+	if (files_from) {
+		argv = add_paths(argv, &argc, files_from, null ? '\0' : '\n');
+		if (!argv)
+			return STATUS_FAILED;
+	}
 	catch_signals();
-	return command->run(argv + optind, argc - optind, &options);
+	return command->run(argv, argc, &options);
 }
 
 int main(int argc, char **argv)

@@ -32,6 +32,9 @@ static void report_json(const struct totals *totals, const struct walked *walked
 		{ .name = "seen", .json_type = N },
 		{ .name = "empty", .json_type = N },
 		{ .name = "small", .json_type = N },
+		{ .name = "large", .json_type = N },
+		{ .name = "excluded", .json_type = N },
+		{ .name = "mounts", .json_type = N },
 		{ .name = "symlinks", .json_type = N },
 		{ .name = "special", .json_type = N },
 		{ .name = "groups", .json_type = N },
@@ -51,9 +54,10 @@ static void report_json(const struct totals *totals, const struct walked *walked
 		{ .name = "explanation" },
 	};
 	const uint64_t values[] = {
-		walked->seen, walked->empty, walked->small, walked->links, walked->special, totals->groups, totals->files, totals->aliased, totals->kept,
-		totals->reflinked, totals->disk_saved, totals->memory_shared, msg_failures(),
-		dry_run, interrupted,
+		walked->seen, walked->empty, walked->small, walked->large, walked->excluded,
+		walked->mounts, walked->links, walked->special,
+		totals->groups, totals->files, totals->aliased, totals->kept, totals->reflinked,
+		totals->disk_saved, totals->memory_shared, msg_failures(), dry_run, interrupted,
 	};
 	struct table *tables[2];
 	size_t i;
@@ -86,6 +90,12 @@ static void size_line(const char *what, uint64_t size)
 	printf("%-24s %s\n", what, format_size(size, buf));
 }
 
+static void skipped_line(size_t n, const char *why)
+{
+	if (n)
+		printf("skipped %zu: %s\n", n, why);
+}
+
 void report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json)
 {
 	size_t i;
@@ -110,8 +120,9 @@ void report(const struct totals *totals, const struct walked *walked, bool dry_r
 	size_line("disk saved", totals->disk_saved);
 	size_line("memory shared, up to", totals->memory_shared);
 	for (i = REASON_NONE + 1; i < REASON_COUNT; i++)
-		if (totals->skipped[i])
-			printf("skipped %zu: %s\n", totals->skipped[i], reasons[i].text);
-	if (walked->small)
-		printf("skipped %zu: smaller than the minimum size\n", walked->small);
+		skipped_line(totals->skipped[i], reasons[i].text);
+	skipped_line(walked->small, "smaller than the minimum size");
+	skipped_line(walked->large, "larger than the maximum size");
+	skipped_line(walked->excluded, "left out by --include or --exclude");
+	skipped_line(walked->mounts, "on another file system, see --one-file-system");
 }

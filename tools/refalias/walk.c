@@ -2,6 +2,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <linux/magic.h>
 #include <stdlib.h>
 #include <string.h>
@@ -27,6 +28,32 @@ struct stack {
 
 /* Directories live as long as the program, since any file may need its own. */
 static struct dir *all_dirs;
+
+void patterns_add(struct patterns *patterns, const char *pattern)
+{
+	patterns->pattern = xrealloc(patterns->pattern, patterns->n + 1,
+				     sizeof(*patterns->pattern));
+	patterns->pattern[patterns->n++] = pattern;
+	patterns->paths |= strchr(pattern, '/') != NULL;
+}
+
+/* Whether @name in @dir matches one of the patterns. */
+static bool matches(const struct patterns *patterns, const struct dir *dir, const char *name)
+{
+	char *path = patterns->paths ? path_of(dir, name) : NULL;
+	const char *slash = strrchr(name, '/');
+	bool match = false;
+	size_t i;
+
+	for (i = 0; i < patterns->n && !match; i++) {
+		const char *pattern = patterns->pattern[i];
+
+		match = !fnmatch(pattern, strchr(pattern, '/') ? path :
+				 slash ? slash + 1 : name, 0);
+	}
+	free(path);
+	return match;
+}
 
 static void push(struct stack *stack, struct dir *parent, const char *name, dev_t dev)
 {
@@ -103,15 +130,22 @@ static struct file *new_file(struct dir *dir, const char *name, const struct sta
 
 /* Take in one name: a file is kept, a directory put off, the rest counted. */
 static int take(struct stack *stack, struct dir *dir, int dirfd, const char *name,
-		dev_t dev, uint64_t minimum_size, struct walked *walked)
+		dev_t dev, const struct selection *selection, struct walked *walked)
 {
 	struct statx stx;
 	struct file *file;
 
+	if (matches(&selection->exclude, dir, name)) {
+		walked->excluded++;
+		return 0;
+	}
 	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 		  STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
 		return -1;
-	if (S_ISDIR(stx.stx_mode)) {
+	if (selection->one_file_system && dir &&
+	    makedev(stx.stx_dev_major, stx.stx_dev_minor) != dev) {
+		walked->mounts++;
+	} else if (S_ISDIR(stx.stx_mode)) {
 		push(stack, dir, name, dev);
 	} else if (S_ISLNK(stx.stx_mode)) {
 		walked->links++;
@@ -121,8 +155,12 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 		walked->seen++;
 		if (!stx.stx_size) {
 			walked->empty++;
-		} else if (stx.stx_size < minimum_size) {
+		} else if (stx.stx_size < selection->minimum_size) {
 			walked->small++;
+		} else if (selection->maximum_size && stx.stx_size > selection->maximum_size) {
+			walked->large++;
+		} else if (selection->include.n && !matches(&selection->include, dir, name)) {
+			walked->excluded++;
 		} else {
 			file = new_file(dir, name, &stx);
 			file->order = walked->files.n;
@@ -132,7 +170,7 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 	return 0;
 }
 
-static void walk_dir(struct stack *stack, struct todo todo, uint64_t minimum_size,
+static void walk_dir(struct stack *stack, struct todo todo, const struct selection *selection,
 		     struct walked *walked)
 {
 	struct dirent *entry;
@@ -167,7 +205,7 @@ static void walk_dir(struct stack *stack, struct todo todo, uint64_t minimum_siz
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
 		if (take(stack, todo.dir, fd, entry->d_name, st.st_dev,
-			 minimum_size, walked) < 0 && errno != ENOENT)
+			 selection, walked) < 0 && errno != ENOENT)
 			walk_error(todo.dir, entry->d_name, "can't stat", errno);
 		progress("looking for files", walked->seen, 0);
 	}
@@ -176,7 +214,7 @@ static void walk_dir(struct stack *stack, struct todo todo, uint64_t minimum_siz
 	closedir(stream);
 }
 
-void walk(char **paths, int n, uint64_t minimum_size, struct walked *walked)
+void walk(char **paths, int n, const struct selection *selection, struct walked *walked)
 {
 	struct stack stack = { 0 };
 	size_t others;
@@ -184,12 +222,12 @@ void walk(char **paths, int n, uint64_t minimum_size, struct walked *walked)
 
 	for (i = 0; i < n && !interrupted; i++) {
 		others = walked->links + walked->special;
-		if (take(&stack, NULL, AT_FDCWD, paths[i], 0, minimum_size, walked) < 0)
+		if (take(&stack, NULL, AT_FDCWD, paths[i], 0, selection, walked) < 0)
 			walk_error(NULL, paths[i], "can't look at it", errno);
 		else if (walked->links + walked->special > others)
 			walk_error(NULL, paths[i], NOT_REGULAR, 0);
 		while (stack.n && !interrupted)
-			walk_dir(&stack, stack.todo[--stack.n], minimum_size, walked);
+			walk_dir(&stack, stack.todo[--stack.n], selection, walked);
 	}
 	free(stack.todo);
 	progress_end();

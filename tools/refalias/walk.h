@@ -7,21 +7,42 @@
 
 #include "file.h"
 
+/* Patterns as in fnmatch(3): with a slash for whole paths, else for names. */
+struct patterns {
+	const char **pattern;
+	size_t n;
+	bool paths;		/* one of them has a slash */
+};
+
+void patterns_add(struct patterns *patterns, const char *pattern);
+
+/* Which files are wanted. */
+struct selection {
+	uint64_t minimum_size;	/* bytes */
+	uint64_t maximum_size;	/* bytes; 0: no limit */
+	struct patterns include;	/* if there are any, only files that match one */
+	struct patterns exclude;	/* no files and directories that match one */
+	bool one_file_system;	/* as each of the paths */
+};
+
 struct walked {
-	struct files files;	/* regular, not empty, at least the minimum size */
+	struct files files;	/* regular, not empty, as selected */
 	size_t seen;		/* names of regular files */
 	size_t empty;		/* of these, without content */
 	size_t small;		/* of these, below the minimum size */
+	size_t large;		/* of these, above the maximum size */
+	size_t excluded;	/* files and directories, by patterns */
+	size_t mounts;		/* files and directories of other file systems */
 	size_t links;		/* symbolic links, not followed */
 	size_t special;		/* devices, sockets, pipes, not opened */
 };
 
 /*
  * Walk the @n @paths, which may be files or directories, into other file
- * systems as well, but not into those that only show kernel state.  What
- * can't be read gets a message, and the rest goes on.
+ * systems as well unless @selection denies that, but not into those that only
+ * show kernel state.  What can't be read gets a message, and the rest goes on.
  */
-void walk(char **paths, int n, uint64_t minimum_size, struct walked *walked);
+void walk(char **paths, int n, const struct selection *selection, struct walked *walked);
 
 /* Look up one regular file; NULL after a message. */
 struct file *walk_file(const char *path);
