@@ -79,7 +79,7 @@ int cmd_pair(char **paths, int n, const struct options *options)
 	struct file *donor = walk_file(paths[0]), *file;
 	struct walked walked = { 0 };
 	struct totals totals = { 0 };
-	int i;
+	int i, status;
 
 	if (!donor)
 		return STATUS_FAILED;
@@ -100,7 +100,7 @@ int cmd_pair(char **paths, int n, const struct options *options)
 	insist(donor);
 	totals.groups = donor->identical;
 	report_count(&totals, &donor, 1);
-	report(&totals, &walked, options->dry_run, options->json);
+	status = report(&totals, &walked, options->dry_run, options->json);
 	free(donor);
-	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;
+	return status;
 }

@@ -58,6 +58,7 @@ int cmd_run(char **paths, int n, const struct options *options)
 	struct walked walked = { 0 };
 	struct totals totals = { 0 };
 	size_t from = 0, size;
+	int status;
 
 	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
@@ -66,7 +67,7 @@ int cmd_run(char **paths, int n, const struct options *options)
 		share_group(walked.files.file + from, size, options, &totals);
 		from += size;
 	}
-	report(&totals, &walked, options->dry_run, options->json);
+	status = report(&totals, &walked, options->dry_run, options->json);
 	files_free(&walked.files);
-	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;
+	return status;
 }

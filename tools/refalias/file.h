@@ -87,6 +87,7 @@ void files_free(struct files *files);
 extern const struct reason_text {
 	const char *key;
 	const char *text;
+	bool matters;	/* the file could have been shared, and that was asked for */
 } reasons[REASON_COUNT];
 
 /* An O_PATH descriptor of @dir, valid until the next call; -1 and errno. */

@@ -11,7 +11,7 @@
 #include <stdint.h>
 
 /* Exit statuses. */
-enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2 };
+enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2, STATUS_LESS = 3 };
 
 /* -1: errors only; 0: normal; 1: a line for every file acted upon. */
 extern int verbosity;

@@ -178,7 +178,8 @@ static void print_help(void)
 	puts("\n\"refalias COMMAND --help\" explains a command and its options.\n"
 	     "\n"
 	     "Exit status: 0 if all was done, 1 if something failed or was interrupted, 2 if\n"
-	     "refalias was called in a wrong way.");
+	     "refalias was called in a wrong way, 3 if all went well, but files were left out\n"
+	     "that have identical copies; the summary says why.");
 }
 
 static void print_command_help(const struct command *command)

@@ -96,17 +96,10 @@ static void skipped_line(size_t n, const char *why)
 		printf("skipped %zu: %s\n", n, why);
 }
 
-void report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json)
+static void report_text(const struct totals *totals, const struct walked *walked, bool dry_run)
 {
 	size_t i;
 
-	progress_end();
-	if (json) {
-		report_json(totals, walked, dry_run);
-		return;
-	}
-	if (verbosity < 0)
-		return;
 	if (interrupted)
 		puts("Interrupted; this was done before:");
 	if (dry_run)
@@ -125,4 +118,21 @@ void report(const struct totals *totals, const struct walked *walked, bool dry_r
 	skipped_line(walked->large, "larger than the maximum size");
 	skipped_line(walked->excluded, "left out by --include or --exclude");
 	skipped_line(walked->mounts, "on another file system, see --one-file-system");
+}
+
+int report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json)
+{
+	size_t i;
+
+	progress_end();
+	if (json)
+		report_json(totals, walked, dry_run);
+	else if (verbosity >= 0)
+		report_text(totals, walked, dry_run);
+	if (msg_failures() || interrupted)
+		return STATUS_FAILED;
+	for (i = 0; i < REASON_COUNT; i++)
+		if (totals->skipped[i] && reasons[i].matters)
+			return STATUS_LESS;
+	return STATUS_OK;
 }

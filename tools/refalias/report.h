@@ -21,7 +21,7 @@ struct totals {
 /* Count what became of @n files, when all steps are done with them. */
 void report_count(struct totals *totals, struct file **file, size_t n);
 
-/* Print the summary, as text or JSON, on standard output. */
-void report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json);
+/* Print the summary, as text or JSON, on standard output; returns the exit status. */
+int report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json);
 
 #endif
