@@ -84,8 +84,9 @@ int cmd_pair(char **paths, int n, const struct options *options)
 	if (!donor)
 		return STATUS_FAILED;
 	walked.seen = 1;
+	progress_start("comparing", (uint64_t)n - 1, 0);
 	for (i = 1; i < n && donor->reason == REASON_NONE && !interrupted; i++) {
-		progress("files compared", (size_t)i, (size_t)n - 1);
+		progress_add(1, 0);
 		file = walk_file(paths[i]);
 		if (!file)
 			continue;

@@ -78,8 +78,9 @@ int cmd_release(char **paths, int n, const struct options *options)
 	}
 	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
+	progress_start("looking at files", walked.files.n, 0);
 	for (i = 0; i < walked.files.n && !interrupted; i++) {
-		progress("files looked at", i, walked.files.n);
+		progress_add(1, 0);
 		release(walked.files.file[i], options, &released);
 	}
 	print_released(&released, options);

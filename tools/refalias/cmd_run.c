@@ -57,14 +57,18 @@ int cmd_run(char **paths, int n, const struct options *options)
 {
 	struct walked walked = { 0 };
 	struct totals totals = { 0 };
-	size_t from = 0, size;
+	size_t from = 0, size, i;
+	uint64_t bytes = 0;
 	int status;
 
 	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
+	for (i = 0; i < walked.files.n; i++)
+		bytes += walked.files.file[i]->size;
+	progress_start("comparing", walked.files.n, bytes);
 	while (!interrupted && (size = group_next(&walked.files, &from))) {
-		progress("files compared", from, walked.files.n);
 		share_group(walked.files.file + from, size, options, &totals);
+		progress_add(size, size * walked.files.file[from]->size);
 		from += size;
 	}
 	status = report(&totals, &walked, options->dry_run, options->json);

@@ -175,11 +175,12 @@ int cmd_status(char **paths, int n, const struct options *options)
 	walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
 	tables[0] = table_new("files", columns, COL_COUNT, options->json);
+	progress_start("looking at files", walked.files.n, 0);
 	for (i = 0; i < walked.files.n && !interrupted; i++) {
 		struct file *file = walked.files.file[i];
 		int64_t resident = -1;
 
-		progress("files looked at", i, walked.files.n);
+		progress_add(1, 0);
 		if (!look(file, &resident))
 			continue;
 		add_line(tables[0], &walked.files, file, resident, options->json);

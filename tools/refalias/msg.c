@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <inttypes.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -16,6 +17,21 @@ volatile sig_atomic_t interrupted;
 
 static size_t failures;
 static bool progress_shown;
+static uint64_t progress_last;	/* milliseconds() */
+
+static struct phase {
+	const char *what;
+	uint64_t files, files_total, bytes, bytes_total;
+	uint64_t start;		/* milliseconds() */
+} phase;
+
+static uint64_t milliseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (uint64_t)now.tv_sec * 1000 + (uint64_t)now.tv_nsec / 1000000;
+}
 
 static void on_signal(int sig)
 {
@@ -76,25 +92,72 @@ size_t msg_failures(void)
 	return failures;
 }
 
-void progress(const char *what, size_t done, size_t total)
+void progress_start(const char *what, uint64_t files, uint64_t bytes)
 {
-	static struct timespec last;
-	static int terminal = -1;
-	struct timespec now;
+	phase = (struct phase){ .what = what, .files_total = files, .bytes_total = bytes };
+	phase.start = milliseconds();
+	/* Each phase is shown at least once. */
+	progress_last = 0;
+}
 
+/* "done" or "done of total" */
+static void print_part(const char *done, const char *total)
+{
+	fprintf(stderr, "%s%s%s", done, *total ? " of " : "", total);
+}
+
+static void print_progress(uint64_t elapsed)
+{
+	/* What says more about how long it takes. */
+	bool by_bytes = phase.bytes_total;
+	uint64_t done = by_bytes ? phase.bytes : phase.files;
+	uint64_t total = by_bytes ? phase.bytes_total : phase.files_total;
+	char text[24], total_text[24] = "";
+	/* In less time than this, a rate means nothing. */
+	uint64_t rate = elapsed >= 100 ? done * 1000 / elapsed : 0, left;
+
+	fprintf(stderr, "\r\033[K%s: ", phase.what);
+	snprintf(text, sizeof(text), "%" PRIu64, phase.files);
+	if (phase.files_total)
+		snprintf(total_text, sizeof(total_text), "%" PRIu64, phase.files_total);
+	print_part(text, total_text);
+	fputs(" files", stderr);
+	if (phase.bytes) {
+		fputs(", ", stderr);
+		if (by_bytes)
+			format_size(phase.bytes_total, total_text);
+		else
+			*total_text = '\0';
+		print_part(format_size(phase.bytes, text), total_text);
+	}
+	if (!rate)
+		return;
+	if (by_bytes)
+		fprintf(stderr, ", %s/s", format_size(rate, text));
+	else
+		fprintf(stderr, ", %" PRIu64 "/s", rate);
+	if (done < total) {
+		left = (total - done) / rate;
+		fprintf(stderr, ", %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
+	}
+}
+
+void progress_add(uint64_t files, uint64_t bytes)
+{
+	static int terminal = -1;
+	uint64_t now;
+
+	phase.files += files;
+	phase.bytes += bytes;
 	if (terminal < 0)
 		terminal = isatty(STDERR_FILENO);
 	if (!terminal || verbosity < 0)
 		return;
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	if ((now.tv_sec - last.tv_sec) * 1000 +
-	    (now.tv_nsec - last.tv_nsec) / 1000000 < 200)
+	now = milliseconds();
+	if (now - progress_last < 200)
 		return;
-	last = now;
-	if (total)
-		fprintf(stderr, "\r\033[K%s: %zu of %zu", what, done, total);
-	else
-		fprintf(stderr, "\r\033[K%s: %zu", what, done);
+	progress_last = now;
+	print_progress(now - phase.start);
 	progress_shown = true;
 }
 

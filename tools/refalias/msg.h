@@ -35,11 +35,14 @@ void msg_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 size_t msg_failures(void);
 
 /*
- * Show how far the work is: "what: done" or, with @total not zero, "what:
- * done of total".  Only if standard error is a terminal, and a few times a
- * second at most.  The next message clears the line; so does progress_end().
+ * Tell how far the work is: begin a phase with the number of files and bytes
+ * to come, as far as they are known (else 0), and add what was done.  Shows
+ * files, bytes, rate and the time left, only if standard error is a terminal,
+ * and a few times a second at most.  The next message clears the line; so does
+ * progress_end().
  */
-void progress(const char *what, size_t done, size_t total);
+void progress_start(const char *what, uint64_t files, uint64_t bytes);
+void progress_add(uint64_t files, uint64_t bytes);
 void progress_end(void);
 
 /* Allocate or end the program with a message. */

@@ -153,6 +153,7 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 		walked->special++;
 	} else {
 		walked->seen++;
+		progress_add(1, 0);
 		if (!stx.stx_size) {
 			walked->empty++;
 		} else if (stx.stx_size < selection->minimum_size) {
@@ -207,7 +208,6 @@ static void walk_dir(struct stack *stack, struct todo todo, const struct selecti
 		if (take(stack, todo.dir, fd, entry->d_name, st.st_dev,
 			 selection, walked) < 0 && errno != ENOENT)
 			walk_error(todo.dir, entry->d_name, "can't stat", errno);
-		progress("looking for files", walked->seen, 0);
 	}
 	if (errno)
 		walk_error(todo.dir->parent, todo.dir->name, "can't read the directory", errno);
@@ -220,6 +220,7 @@ void walk(char **paths, int n, const struct selection *selection, struct walked 
 	size_t others;
 	int i;
 
+	progress_start("looking for files", 0, 0);
 	for (i = 0; i < n && !interrupted; i++) {
 		others = walked->links + walked->special;
 		if (take(&stack, NULL, AT_FDCWD, paths[i], 0, selection, walked) < 0)
