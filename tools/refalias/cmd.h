@@ -11,6 +11,7 @@
 
 struct options {
 	struct selection selection;
+	unsigned int threads;	/* to read with */
 	bool dry_run;
 	bool json;
 	bool no_reflink;

@@ -41,6 +41,28 @@ static bool may_share(const struct file *donor, struct file *file)
 	}
 }
 
+/* Whether they are identical, for a dry run; else the kernel compares. */
+static bool same_content(struct file *donor, struct file *file, const struct options *options)
+{
+	struct file *both[] = { donor, file };
+
+	if (donor->layout == file->layout)
+		return true;
+	if (options->no_reflink) {
+		file_error(file, "has other blocks than the donor", 0,
+			   "leave out --no-reflink to make it a reflink of it");
+		return false;
+	}
+	hash_add(both, 2);
+	hash_run(1);
+	if (hash_equal(donor, file))
+		return true;
+	if (file->reason == REASON_NONE && donor->reason == REASON_NONE)
+		file_error(file, "has other content than the donor", 0,
+			   "only identical files can share");
+	return false;
+}
+
 static void pair(struct file *donor, struct file *file, const struct options *options,
 		 struct totals *totals)
 {
@@ -48,13 +70,8 @@ static void pair(struct file *donor, struct file *file, const struct options *op
 
 	if (prove(both, 2) < 2 || !may_share(donor, file))
 		goto out;
-	/* The kernel compares; a dry run has to do it by itself. */
-	if (options->dry_run && (hash(both, 2) < 2 || !XXH128_isEqual(donor->hash, file->hash))) {
-		if (file->reason == REASON_NONE && donor->reason == REASON_NONE)
-			file_error(file, "has other content than the donor", 0,
-				   "only identical files can share");
+	if (options->dry_run && !same_content(donor, file, options))
 		goto out;
-	}
 	file->identical = true;
 	donor->identical = true;
 	file->donor = donor;

@@ -3,10 +3,8 @@
 #include "cmd.h"
 #include "dedupe.h"
 #include "donor.h"
-#include "group.h"
-#include "hash.h"
+#include "find.h"
 #include "msg.h"
-#include "prove.h"
 #include "report.h"
 
 /* Identical files: from choosing donors to aliases. */
@@ -25,53 +23,44 @@ static void share(struct file **file, size_t n, const struct options *options,
 		if (!options->no_reflink)
 			totals->disk_saved += dedupe(team.donor, team.member, team.n,
 						     options->dry_run);
-		for (i = 0; i < team.n && options->no_reflink; i++)
-			if (team.member[i]->reason == REASON_NONE &&
-			    team.member[i]->layout != team.donor->layout)
-				file_skip(team.member[i], REASON_NOT_REFLINKED);
 		if (!options->no_alias)
 			alias(team.donor, team.member, team.n, options->dry_run);
 	}
 }
 
-/* Files of one size: from their blocks to sets of identical ones. */
-static void share_group(struct file **file, size_t n, const struct options *options,
-			struct totals *totals)
+/* Files and bytes in all sets of identical files, to be shown by progress. */
+static void start_progress(const struct files *files)
 {
-	size_t good, from, end;
+	uint64_t count = 0, bytes = 0;
+	size_t from, n;
 
-	good = prove(file, n);
-	good = hash(file, good);
-	for (from = 0; from < good && !interrupted; from = end) {
-		end = from + 1;
-		while (end < good && XXH128_isEqual(file[end]->hash, file[from]->hash))
-			end++;
-		if (end - from > 1)
-			share(file + from, end - from, options, totals);
+	for (from = 0; (n = find_next(files, &from)); from += n) {
+		count += n;
+		bytes += n * files->file[from]->size;
 	}
-	report_count(totals, file, n);
-	prove_free(file, n);
+	progress_start("sharing", count, bytes);
 }
 
 int cmd_run(char **paths, int n, const struct options *options)
 {
 	struct walked walked = { 0 };
+	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
-	size_t from = 0, size, i;
-	uint64_t bytes = 0;
+	size_t from, size;
 	int status;
 
 	walk(paths, n, &options->selection, &walked);
-	group_sort(&walked.files);
-	for (i = 0; i < walked.files.n; i++)
-		bytes += walked.files.file[i]->size;
-	progress_start("comparing", walked.files.n, bytes);
-	while (!interrupted && (size = group_next(&walked.files, &from))) {
-		share_group(walked.files.file + from, size, options, &totals);
-		progress_add(size, size * walked.files.file[from]->size);
-		from += size;
+	/* Only what shall be reflinked must be read. */
+	find(&walked, options->no_reflink ? 0 : options->threads);
+	start_progress(files);
+	for (from = 0; (size = find_next(files, &from)); from += size) {
+		uint64_t bytes = size * files->file[from]->size;
+
+		share(files->file + from, size, options, &totals);
+		progress_add(size, bytes);
 	}
+	report_count(&totals, files->file, files->n);
 	status = report(&totals, &walked, options->dry_run, options->json);
-	files_free(&walked.files);
+	find_free(&walked);
 	return status;
 }

@@ -164,8 +164,7 @@ uint64_t dedupe(struct file *donor, struct file **member, size_t n, bool dry_run
 	uint64_t freed = 0;
 	int donor_fd = -1;
 
-	if (most > MOST_DESTS)
-		most = MOST_DESTS;
+	most = files_may_open(most < MOST_DESTS ? most : MOST_DESTS);
 	for (i = 0; i < n && !interrupted; i++) {
 		struct file *file = member[i];
 

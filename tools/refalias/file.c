@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "file.h"
@@ -27,14 +29,31 @@ const struct reason_text reasons[REASON_COUNT] = {
 		"it shares its page cache with other copies already; refalias release ends that", true },
 	[REASON_IMMUTABLE] = { "immutable",
 		"it is immutable and has blocks of its own; chattr -i it, run refalias, chattr +i it", true },
-	[REASON_NOT_REFLINKED] = { "not_reflinked",
-		"it has blocks of its own, and --no-reflink was given", false },
 	[REASON_NO_KERNEL] = { "no_kernel", "the running kernel can't share page caches", true },
 };
 
 /* Directories that are likely to be needed again, overwritten in turn. */
-static struct dir *open_dirs[64];
+enum { MOST_OPEN_DIRS = 64 };
+static struct dir *open_dirs[MOST_OPEN_DIRS];
 static size_t next_dir;
+static pthread_mutex_t dirs_lock = PTHREAD_MUTEX_INITIALIZER;
+
+size_t files_may_open(size_t most)
+{
+	static size_t limit;
+	struct rlimit files;
+
+	if (!limit) {
+		limit = 1;
+		if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+			files.rlim_cur = files.rlim_max;
+			setrlimit(RLIMIT_NOFILE, &files);
+			/* Directories, destinations, threads, and all else. */
+			limit = files.rlim_cur / 4 + 1;
+		}
+	}
+	return most < limit ? most : limit;
+}
 
 void files_add(struct files *files, struct file *file)
 {
@@ -57,7 +76,7 @@ void files_free(struct files *files)
 
 static int dir_open_below(int parent, struct dir *dir)
 {
-	struct dir **place = &open_dirs[next_dir++ % 64];
+	struct dir **place = &open_dirs[next_dir++ % files_may_open(MOST_OPEN_DIRS)];
 
 	dir->fd = openat(parent, dir->name,
 			 O_PATH | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
@@ -169,9 +188,12 @@ int file_open(struct file *file)
 	struct stat st;
 	int fd, err;
 
+	/* Another thread could close the directory. */
+	pthread_mutex_lock(&dirs_lock);
 	fd = file->dir ? dir_open(file->dir) : AT_FDCWD;
 	if (fd >= 0 || fd == AT_FDCWD)
 		fd = open_quietly(fd, file->name, 0);
+	pthread_mutex_unlock(&dirs_lock);
 	if (fd < 0) {
 		if (errno == ENOENT)
 			return file_lost(file, REASON_VANISHED);

@@ -36,7 +36,6 @@ enum reason {
 	REASON_WRITABLE,
 	REASON_OTHER_DONOR,
 	REASON_IMMUTABLE,
-	REASON_NOT_REFLINKED,
 	REASON_NO_KERNEL,
 	REASON_COUNT
 };
@@ -90,14 +89,23 @@ extern const struct reason_text {
 	bool matters;	/* the file could have been shared, and that was asked for */
 } reasons[REASON_COUNT];
 
-/* An O_PATH descriptor of @dir, valid until the next call; -1 and errno. */
+/*
+ * How many descriptors somebody may have open at a time who wants @most, so
+ * that several who ask stay below the limit together; at least one.
+ */
+size_t files_may_open(size_t most);
+
+/*
+ * An O_PATH descriptor of @dir, valid until the next call; -1 and errno.  Not
+ * for use by several threads.
+ */
 int dir_open(struct dir *dir);
 
 /*
  * Open @file for reading without following links, waiting, or changing its
  * access time (where that is allowed), and make sure that it is the file that
  * was walked, unchanged.  Returns a descriptor, or -1 after a message, with
- * the file's reason set.
+ * the file's reason set.  Several threads may do so at a time.
  */
 int file_open(struct file *file);
 

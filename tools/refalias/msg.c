@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <inttypes.h>
+#include <pthread.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -15,7 +17,9 @@
 int verbosity;
 volatile sig_atomic_t interrupted;
 
-static size_t failures;
+static atomic_size_t failures;
+/* Of messages and progress, which several threads may have to tell. */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static bool progress_shown;
 static uint64_t progress_last;	/* milliseconds() */
 
@@ -47,12 +51,21 @@ void catch_signals(void)
 	sigaction(SIGTERM, &act, NULL);
 }
 
+static void clear_line(void)
+{
+	if (progress_shown)
+		fputs("\r\033[K", stderr);
+	progress_shown = false;
+}
+
 static void __attribute__((format(printf, 1, 0))) message(const char *fmt, va_list ap)
 {
-	progress_end();
+	pthread_mutex_lock(&lock);
+	clear_line();
 	fputs("refalias: ", stderr);
 	vfprintf(stderr, fmt, ap);
 	fputc('\n', stderr);
+	pthread_mutex_unlock(&lock);
 }
 
 void msg_error(const char *fmt, ...)
@@ -147,25 +160,25 @@ void progress_add(uint64_t files, uint64_t bytes)
 	static int terminal = -1;
 	uint64_t now;
 
+	pthread_mutex_lock(&lock);
 	phase.files += files;
 	phase.bytes += bytes;
 	if (terminal < 0)
-		terminal = isatty(STDERR_FILENO);
-	if (!terminal || verbosity < 0)
-		return;
-	now = milliseconds();
-	if (now - progress_last < 200)
-		return;
-	progress_last = now;
-	print_progress(now - phase.start);
-	progress_shown = true;
+		terminal = isatty(STDERR_FILENO) && verbosity >= 0;
+	now = terminal ? milliseconds() : 0;
+	if (terminal && now - progress_last >= 200) {
+		progress_last = now;
+		print_progress(now - phase.start);
+		progress_shown = true;
+	}
+	pthread_mutex_unlock(&lock);
 }
 
 void progress_end(void)
 {
-	if (progress_shown)
-		fputs("\r\033[K", stderr);
-	progress_shown = false;
+	pthread_mutex_lock(&lock);
+	clear_line();
+	pthread_mutex_unlock(&lock);
 }
 
 static void *check_alloc(void *ptr)

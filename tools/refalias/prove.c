@@ -204,6 +204,7 @@ size_t prove(struct file **file, size_t n)
 			file[n] = file[i];
 			file[i] = last;
 		}
+		progress_add(1, 0);
 	}
 	n = i;
 	qsort(file, n, sizeof(*file), by_layout);

@@ -13,15 +13,17 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "hash.h"
 #include "msg.h"
 
 #define DEFAULT_MINIMUM_SIZE (16 << 10)
+#define DEFAULT_THREADS 32
 
 /* The options that say which of the files below the paths are meant. */
 #define PATTERNS "IXxF0"
 
 /* Options without a short form. */
-#define ONLY_LONG "IXFRA"
+#define ONLY_LONG "IXFTRA"
 
 static const struct option_text {
 	char code;		/* the short form as well, unless ONLY_LONG has it */
@@ -44,7 +46,11 @@ static const struct option_text {
 	  "more PATHs are in FILE, one a line; - is standard input" },
 	{ '0', "null", NULL, "the PATHs in FILE end with a null byte each" },
 	{ 'n', "dry-run", NULL, "change nothing, say what would be done" },
-	{ 'R', "no-reflink", NULL, "share only what has the same disk blocks already" },
+	{ 'T', "threads", "N",
+	  "files to read at the same time (default 32, which suits disks\n"
+	  "of all kinds)" },
+	{ 'R', "no-reflink", NULL,
+	  "share only what has the same disk blocks already; reads nothing" },
 	{ 'A', "no-alias", NULL, "reflink only: save disk, not memory" },
 	{ 'j', "json", NULL, "print JSON; sizes are in bytes" },
 	{ 'v', "verbose", NULL, "a line on standard error for every file shared or skipped" },
@@ -80,7 +86,7 @@ static const struct command commands[] = {
 "one name is looked at. Sharing page caches needs root, a kernel with\n"
 "CONFIG_MAPPING_ALIAS, and a file system that supports it (XFS with reflink=1).\n"
 "On other kernels the files are reflinked, and the exit status is 1.\n",
-		.options = "sS" PATTERNS "nRAjvqhV",
+		.options = "sS" PATTERNS "nTRAjvqhV",
 		.least_arguments = 1,
 		.run = cmd_run,
 	}, {
@@ -268,9 +274,20 @@ static char **add_paths(char **arguments, int *n, const char *name, int delimite
 	return paths;
 }
 
+/* The number in @text, or 0 if it is none that is allowed. */
+static unsigned int parse_threads(const char *text)
+{
+	uint64_t n;
+
+	return parse_size(text, &n) && n <= HASH_MOST_THREADS ? (unsigned int)n : 0;
+}
+
 static int run_command(const struct command *command, int argc, char **argv)
 {
-	static struct options options = { .selection.minimum_size = DEFAULT_MINIMUM_SIZE };
+	static struct options options = {
+		.selection.minimum_size = DEFAULT_MINIMUM_SIZE,
+		.threads = DEFAULT_THREADS,
+	};
 	struct selection *selection = &options.selection;
 	struct option longs[OPTION_COUNT + 1];
 	char letters[2 * OPTION_COUNT + 1];
@@ -311,6 +328,13 @@ static int run_command(const struct command *command, int argc, char **argv)
 		case '0':
 			null = true;
 			break;
+		case 'T':
+			options.threads = parse_threads(optarg);
+			if (options.threads)
+				break;
+			msg_error("\"%s\" is not a number of threads: give one from 1 to %d",
+				  optarg, HASH_MOST_THREADS);
+			return usage_error(command);
 		case 'n':
 			options.dry_run = true;
 			break;

@@ -25,11 +25,7 @@ struct cache_counts {
 
 static uint64_t page_size(void)
 {
-	static long size;
-
-	if (!size)
-		size = sysconf(_SC_PAGESIZE);
-	return (uint64_t)size;
+	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
 static uint64_t pages_of(uint64_t length)

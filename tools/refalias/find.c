@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: GPL-2.0
+#include "find.h"
+#include "group.h"
+#include "hash.h"
+#include "msg.h"
+#include "prove.h"
+
+void find(struct walked *walked, unsigned int threads)
+{
+	const struct files *files = &walked->files;
+	size_t from, n, good;
+
+	group_sort(&walked->files);
+	progress_start("looking at blocks", files->n, 0);
+	for (from = 0; !interrupted && (n = group_next(files, &from)); from += n) {
+		good = prove(files->file + from, n);
+		if (threads)
+			hash_add(files->file + from, good);
+		else
+			hash_blocks(files->file + from, good);
+	}
+	hash_run(threads);
+	for (from = 0; (n = group_next(files, &from)); from += n)
+		hash_sort(files->file + from, n);
+}
+
+size_t find_next(const struct files *files, size_t *from)
+{
+	struct file **file = files->file;
+	size_t end;
+
+	for (; *from < files->n && !interrupted; *from = end) {
+		const struct file *first = file[*from];
+
+		end = *from + 1;
+		while (end < files->n && file[end]->dev == first->dev &&
+		       file[end]->size == first->size && hash_equal(file[end], first))
+			end++;
+		if (end - *from > 1)
+			return end - *from;
+	}
+	return 0;
+}
+
+void find_free(struct walked *walked)
+{
+	prove_free(walked->files.file, walked->files.n);
+	files_free(&walked->files);
+}
