@@ -30,6 +30,7 @@ struct command {
 };
 
 int cmd_run(char **paths, int n, const struct options *options);
+int cmd_scan(char **paths, int n, const struct options *options);
 int cmd_pair(char **paths, int n, const struct options *options);
 int cmd_status(char **paths, int n, const struct options *options);
 int cmd_release(char **paths, int n, const struct options *options);

@@ -118,7 +118,7 @@ int cmd_pair(char **paths, int n, const struct options *options)
 	insist(donor);
 	totals.groups = donor->identical;
 	report_count(&totals, &donor, 1);
-	status = report(&totals, &walked, options->dry_run, options->json);
+	status = report("run", &totals, &walked, NULL, options->dry_run, options->json);
 	free(donor);
 	return status;
 }

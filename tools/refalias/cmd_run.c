@@ -1,35 +1,89 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <libsmartcols.h>
+#include <stdio.h>
+#include <stdlib.h>
+
 #include "alias.h"
 #include "cmd.h"
 #include "dedupe.h"
 #include "donor.h"
 #include "find.h"
+#include "measure.h"
 #include "msg.h"
 #include "report.h"
+#include "table.h"
 
-/* Identical files: from choosing donors to aliases. */
-static void share(struct file **file, size_t n, const struct options *options,
+enum { COL_GROUP, COL_FILE, COL_SIZE, COL_ROLE, COL_FILE_HEX, COL_COUNT };
+
+static const struct column columns[COL_COUNT] = {
+	[COL_GROUP] = { .name = "group", .json_type = SCOLS_JSON_NUMBER },
+	[COL_FILE] = { .name = "file" },
+	[COL_SIZE] = { .name = "size", .json_type = SCOLS_JSON_NUMBER },
+	[COL_ROLE] = { .name = "role" },
+	[COL_FILE_HEX] = { .name = "file_hex" },
+};
+
+static void share(const struct team *team, const struct options *options,
 		  struct totals *totals)
 {
-	struct team team;
-	size_t i, used;
+	if (!options->no_reflink)
+		totals->disk_saved += dedupe(team->donor, team->member, team->n,
+					     options->dry_run);
+	if (!options->no_alias)
+		alias(team->donor, team->member, team->n, options->dry_run);
+}
 
-	totals->groups++;
-	for (i = 0; i < n; i++)
-		file[i]->identical = true;
-	while ((used = donor_choose(file, n, &team)) && !interrupted) {
-		file += used;
-		n -= used;
-		if (!options->no_reflink)
-			totals->disk_saved += dedupe(team.donor, team.member, team.n,
-						     options->dry_run);
-		if (!options->no_alias)
-			alias(team.donor, team.member, team.n, options->dry_run);
+/* Count what share() would do, and what that would save. */
+static void plan(const struct team *team, struct totals *totals)
+{
+	size_t i;
+
+	totals->disk_saved += dedupe(team->donor, team->member, team->n, true);
+	totals->memory_now += measure(team, &totals->unknown);
+	for (i = 0; i < team->n; i++)
+		team->member[i]->aliased = team->member[i]->reason == REASON_NONE &&
+					   !team->member[i]->kept;
+}
+
+/* What scan has to say about a file. */
+static const char *role(const struct file *file)
+{
+	if (file->reason != REASON_NONE)
+		return reasons[file->reason].key;
+	if (file->donor == file)
+		return "donor";
+	return file->kept ? "alias" : file->reflinked ? "copy" : "reflink";
+}
+
+/* Show @n identical files, as text or as lines of @table. */
+static void list(struct file **file, size_t n, size_t group, struct table *table)
+{
+	char size[16], *path;
+	size_t i;
+
+	if (!table && verbosity >= 0) {
+		progress_end();
+		printf("%zu files of %s:\n", n, format_size(file[0]->size, size));
+	}
+	for (i = 0; i < n; i++) {
+		if (table) {
+			path = file_path(file[i]);
+			table_line(table);
+			table_set_number(table, COL_GROUP, group);
+			table_set_path(table, COL_FILE, COL_FILE_HEX, path);
+			table_set_number(table, COL_SIZE, file[i]->size);
+			table_set(table, COL_ROLE, xasprintf("%s", role(file[i])));
+			free(path);
+		} else if (verbosity >= 0) {
+			path = file_printable(file[i]);
+			printf("  %-8s %s\n", role(file[i]), path);
+			free(path);
+		}
 	}
 }
 
 /* Files and bytes in all sets of identical files, to be shown by progress. */
-static void start_progress(const struct files *files)
+static void start_progress(const char *what, const struct files *files)
 {
 	uint64_t count = 0, bytes = 0;
 	size_t from, n;
@@ -38,29 +92,56 @@ static void start_progress(const struct files *files)
 		count += n;
 		bytes += n * files->file[from]->size;
 	}
-	progress_start("sharing", count, bytes);
+	progress_start(what, count, bytes);
 }
 
-int cmd_run(char **paths, int n, const struct options *options)
+static int find_and_act(char **paths, int n, const struct options *options, bool scan)
 {
+	struct table *table = scan && options->json ?
+			      table_new("files", columns, COL_COUNT, true) : NULL;
 	struct walked walked = { 0 };
 	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
-	size_t from, size;
+	size_t from, size, done, used, i;
+	struct team team;
 	int status;
 
 	walk(paths, n, &options->selection, &walked);
 	/* Only what shall be reflinked must be read. */
 	find(&walked, options->no_reflink ? 0 : options->threads);
-	start_progress(files);
+	start_progress(scan ? "measuring" : "sharing", files);
 	for (from = 0; (size = find_next(files, &from)); from += size) {
-		uint64_t bytes = size * files->file[from]->size;
+		struct file **file = files->file + from;
+		uint64_t bytes = size * file[0]->size;
 
-		share(files->file + from, size, options, &totals);
+		totals.groups++;
+		for (i = 0; i < size; i++)
+			file[i]->identical = true;
+		/* Those that may share with each other, in turn. */
+		for (done = 0; !interrupted &&
+		     (used = donor_choose(file + done, size - done, &team)); done += used) {
+			if (scan)
+				plan(&team, &totals);
+			else
+				share(&team, options, &totals);
+		}
+		if (scan)
+			list(file, size, totals.groups, table);
 		progress_add(size, bytes);
 	}
 	report_count(&totals, files->file, files->n);
-	status = report(&totals, &walked, options->dry_run, options->json);
+	status = report(scan ? "scan" : "run", &totals, &walked, table, options->dry_run,
+			options->json);
 	find_free(&walked);
 	return status;
+}
+
+int cmd_run(char **paths, int n, const struct options *options)
+{
+	return find_and_act(paths, n, options, false);
+}
+
+int cmd_scan(char **paths, int n, const struct options *options)
+{
+	return find_and_act(paths, n, options, true);
 }

@@ -90,6 +90,25 @@ static const struct command commands[] = {
 		.least_arguments = 1,
 		.run = cmd_run,
 	}, {
+		.name = "scan",
+		.arguments = "PATH...",
+		.summary = "show what run would find, and what that would save",
+		.text =
+"Find identical files as \"run\" does, on any kernel, and change nothing. Each set\n"
+"of identical files is listed, each file with what \"run\" would make of it:\n"
+"\n"
+"  donor    the others would use its page cache, and its disk blocks\n"
+"  copy     would be reflinked, then aliased\n"
+"  reflink  has its donor's disk blocks already, would be aliased\n"
+"  alias    uses its donor's page cache already\n"
+"\n"
+"or else with the reason why it would be left out. The totals say how much disk\n"
+"reflinks would save, and how much memory aliases would save: of what is in the\n"
+"page cache now, and at most, if all files were read.\n",
+		.options = "sS" PATTERNS "TjvqhV",
+		.least_arguments = 1,
+		.run = cmd_scan,
+	}, {
 		.name = "pair",
 		.arguments = "DONOR FILE...",
 		.summary = "let FILEs use the page cache of DONOR",

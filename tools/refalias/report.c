@@ -7,6 +7,7 @@
 
 #include "msg.h"
 #include "report.h"
+#include "resident.h"
 #include "table.h"
 
 void report_count(struct totals *totals, struct file **file, size_t n)
@@ -19,53 +20,80 @@ void report_count(struct totals *totals, struct file **file, size_t n)
 		totals->aliased += file[i]->aliased;
 		totals->kept += file[i]->kept;
 		totals->reflinked += file[i]->reflinked;
-		if (file[i]->aliased || file[i]->kept)
-			totals->memory_shared += (file[i]->size + page - 1) / page * page;
+		*(file[i]->kept ? &totals->memory_kept : &totals->memory_new) +=
+			file[i]->aliased || file[i]->kept ?
+			resident_pages(file[i]->size) * page : 0;
 		totals->skipped[file[i]->reason]++;
 	}
 }
 
-static void report_json(const struct totals *totals, const struct walked *walked, bool dry_run)
+/* One number of the summary. */
+struct figure {
+	const char *key;	/* in JSON */
+	const char *run, *scan;	/* words for people; "": in JSON only, NULL: not at all */
+	bool is_size;
+	uint64_t value;
+};
+
+enum { MOST_FIGURES = 32 };
+
+static size_t get_figures(struct figure *figure, bool scan, const struct totals *t,
+			  const struct walked *walked, bool dry_run)
 {
-	enum { N = SCOLS_JSON_NUMBER, B = SCOLS_JSON_BOOLEAN };
-	static const struct column columns[] = {
-		{ .name = "seen", .json_type = N },
-		{ .name = "empty", .json_type = N },
-		{ .name = "small", .json_type = N },
-		{ .name = "large", .json_type = N },
-		{ .name = "excluded", .json_type = N },
-		{ .name = "mounts", .json_type = N },
-		{ .name = "symlinks", .json_type = N },
-		{ .name = "special", .json_type = N },
-		{ .name = "groups", .json_type = N },
-		{ .name = "files", .json_type = N },
-		{ .name = "aliased", .json_type = N },
-		{ .name = "already_aliased", .json_type = N },
-		{ .name = "reflinked", .json_type = N },
-		{ .name = "disk_saved", .json_type = N },
-		{ .name = "memory_shared", .json_type = N },
-		{ .name = "errors", .json_type = N },
-		{ .name = "dry_run", .json_type = B },
-		{ .name = "interrupted", .json_type = B },
+	const struct figure all[] = {
+		{ "seen", "files seen", "files seen", false, walked->seen },
+		{ "empty", "", "", false, walked->empty },
+		{ "small", "", "", false, walked->small },
+		{ "large", "", "", false, walked->large },
+		{ "excluded", "", "", false, walked->excluded },
+		{ "mounts", "", "", false, walked->mounts },
+		{ "symlinks", "", "", false, walked->links },
+		{ "special", "", "", false, walked->special },
+		{ "groups", "groups of identical", "groups of identical", false, t->groups },
+		{ "files", "files in them", "files in them", false, t->files },
+		{ "reflinked", "newly reflinked", "to be reflinked", false, t->reflinked },
+		{ "aliased", "newly aliased", "to be aliased", false, t->aliased },
+		{ "already_aliased", "already aliased", "already aliased", false, t->kept },
+		{ "disk_saved", "disk saved", "disk to be saved", true, t->disk_saved },
+		{ "memory_shared", "memory shared, up to", NULL, true,
+		  t->memory_new + t->memory_kept },
+		{ "memory_now", NULL, "memory to be saved now", true, t->memory_now },
+		{ "memory_most", NULL, "memory, at most", true, t->memory_new },
+		{ "unknown", NULL, "", false, t->unknown },
+		{ "errors", "", "", false, msg_failures() },
+		{ "dry_run", "", NULL, false, dry_run },
+		{ "interrupted", "", "", false, interrupted },
 	};
+	size_t i, n = 0;
+
+	for (i = 0; i < sizeof(all) / sizeof(all[0]); i++)
+		if (scan ? all[i].scan : all[i].run)
+			figure[n++] = all[i];
+	return n;
+}
+
+static void report_json(const char *command, const struct figure *figure, size_t n,
+			const struct totals *totals, struct table *more)
+{
 	static const struct column skip_columns[] = {
 		{ .name = "reason" },
-		{ .name = "files", .json_type = N },
+		{ .name = "files", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "explanation" },
 	};
-	const uint64_t values[] = {
-		walked->seen, walked->empty, walked->small, walked->large, walked->excluded,
-		walked->mounts, walked->links, walked->special,
-		totals->groups, totals->files, totals->aliased, totals->kept, totals->reflinked,
-		totals->disk_saved, totals->memory_shared, msg_failures(), dry_run, interrupted,
-	};
-	struct table *tables[2];
+	struct column columns[MOST_FIGURES] = { 0 };
+	struct table *tables[3];
 	size_t i;
 
-	tables[0] = table_new("run", columns, sizeof(columns) / sizeof(columns[0]), true);
+	for (i = 0; i < n; i++) {
+		columns[i].name = figure[i].key;
+		columns[i].json_type = !strcmp(figure[i].key, "dry_run") ||
+				       !strcmp(figure[i].key, "interrupted") ?
+				       SCOLS_JSON_BOOLEAN : SCOLS_JSON_NUMBER;
+	}
+	tables[0] = table_new(command, columns, n, true);
 	table_line(tables[0]);
-	for (i = 0; i < sizeof(values) / sizeof(values[0]); i++)
-		table_set_number(tables[0], i, values[i]);
+	for (i = 0; i < n; i++)
+		table_set_number(tables[0], i, figure[i].value);
 	tables[1] = table_new("skipped", skip_columns, 3, true);
 	for (i = REASON_NONE + 1; i < REASON_COUNT; i++) {
 		if (!totals->skipped[i])
@@ -75,19 +103,8 @@ static void report_json(const struct totals *totals, const struct walked *walked
 		table_set_number(tables[1], 1, totals->skipped[i]);
 		table_set(tables[1], 2, xasprintf("%s", reasons[i].text));
 	}
-	tables_print(tables, 2);
-}
-
-static void count_line(const char *what, size_t n)
-{
-	printf("%-24s %zu\n", what, n);
-}
-
-static void size_line(const char *what, uint64_t size)
-{
-	char buf[16];
-
-	printf("%-24s %s\n", what, format_size(size, buf));
+	tables[2] = more;
+	tables_print(tables, more ? 3 : 2);
 }
 
 static void skipped_line(size_t n, const char *why)
@@ -96,39 +113,49 @@ static void skipped_line(size_t n, const char *why)
 		printf("skipped %zu: %s\n", n, why);
 }
 
-static void report_text(const struct totals *totals, const struct walked *walked, bool dry_run)
+static void report_text(bool scan, const struct figure *figure, size_t n,
+			const struct totals *totals, const struct walked *walked, bool dry_run)
 {
+	const char *words;
+	char size[16];
 	size_t i;
 
 	if (interrupted)
 		puts("Interrupted; this was done before:");
-	if (dry_run)
+	if (dry_run && !scan)
 		puts("Nothing was changed; this would be done:");
-	count_line("files seen", walked->seen);
-	count_line("groups of identical", totals->groups);
-	count_line("files in them", totals->files);
-	count_line("newly reflinked", totals->reflinked);
-	count_line("newly aliased", totals->aliased);
-	count_line("already aliased", totals->kept);
-	size_line("disk saved", totals->disk_saved);
-	size_line("memory shared, up to", totals->memory_shared);
+	for (i = 0; i < n; i++) {
+		words = scan ? figure[i].scan : figure[i].run;
+		if (!*words)
+			continue;
+		if (figure[i].is_size)
+			printf("%-24s %s\n", words, format_size(figure[i].value, size));
+		else
+			printf("%-24s %" PRIu64 "\n", words, figure[i].value);
+	}
 	for (i = REASON_NONE + 1; i < REASON_COUNT; i++)
 		skipped_line(totals->skipped[i], reasons[i].text);
 	skipped_line(walked->small, "smaller than the minimum size");
 	skipped_line(walked->large, "larger than the maximum size");
 	skipped_line(walked->excluded, "left out by --include or --exclude");
 	skipped_line(walked->mounts, "on another file system, see --one-file-system");
+	if (totals->unknown)
+		printf("%zu files are not yours: what of them is in memory is not known\n",
+		       totals->unknown);
 }
 
-int report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json)
+int report(const char *command, const struct totals *totals, const struct walked *walked,
+	   struct table *more, bool dry_run, bool json)
 {
-	size_t i;
+	bool scan = !strcmp(command, "scan");
+	struct figure figure[MOST_FIGURES];
+	size_t n = get_figures(figure, scan, totals, walked, dry_run), i;
 
 	progress_end();
 	if (json)
-		report_json(totals, walked, dry_run);
+		report_json(command, figure, n, totals, more);
 	else if (verbosity >= 0)
-		report_text(totals, walked, dry_run);
+		report_text(scan, figure, n, totals, walked, dry_run);
 	if (msg_failures() || interrupted)
 		return STATUS_FAILED;
 	for (i = 0; i < REASON_COUNT; i++)

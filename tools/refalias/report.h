@@ -7,6 +7,8 @@
 
 #include "walk.h"
 
+struct table;
+
 struct totals {
 	size_t groups;		/* of identical files */
 	size_t files;		/* in these */
@@ -14,14 +16,22 @@ struct totals {
 	size_t kept;		/* before already */
 	size_t reflinked;	/* now, and not before */
 	uint64_t disk_saved;	/* bytes of blocks that became free */
-	uint64_t memory_shared;	/* bytes of page cache needed once less */
+	uint64_t memory_new;	/* bytes of page cache of what is aliased now */
+	uint64_t memory_kept;	/* and of what was before already */
+	uint64_t memory_now;	/* of the former, what could be freed now */
+	size_t unknown;		/* files for which it is not known */
 	size_t skipped[REASON_COUNT];
 };
 
 /* Count what became of @n files, when all steps are done with them. */
 void report_count(struct totals *totals, struct file **file, size_t n);
 
-/* Print the summary, as text or JSON, on standard output; returns the exit status. */
-int report(const struct totals *totals, const struct walked *walked, bool dry_run, bool json);
+/*
+ * Print the summary of @command, "run" (or what is like it) or "scan", as text
+ * or JSON, on standard output; in JSON also the table @more, if it is not NULL.
+ * Returns the exit status.
+ */
+int report(const char *command, const struct totals *totals, const struct walked *walked,
+	   struct table *more, bool dry_run, bool json);
 
 #endif

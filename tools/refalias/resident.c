@@ -28,7 +28,7 @@ static uint64_t page_size(void)
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }
 
-static uint64_t pages_of(uint64_t length)
+uint64_t resident_pages(uint64_t length)
 {
 	return (length + page_size() - 1) / page_size();
 }
@@ -42,7 +42,7 @@ static unsigned char *get_pages(int fd, uint64_t offset, uint64_t length)
 	map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, (off_t)offset);
 	if (map == MAP_FAILED)
 		return NULL;
-	pages = xrealloc(NULL, pages_of(length), 1);
+	pages = xrealloc(NULL, resident_pages(length), 1);
 	if (mincore(map, length, pages) < 0) {
 		free(pages);
 		pages = NULL;
@@ -75,7 +75,7 @@ static int64_t count_pages(int fd, uint64_t offset, uint64_t length)
 	pages = get_pages(fd, offset, length);
 	if (!pages)
 		return -1;
-	for (i = 0; i < pages_of(length); i++)
+	for (i = 0; i < resident_pages(length); i++)
 		n += pages[i] & 1;
 	free(pages);
 	return n;
@@ -88,12 +88,35 @@ int64_t resident_bytes(int fd, uint64_t size)
 	return n < 0 ? n : n * (int64_t)page_size();
 }
 
+int64_t resident_again(int fd, uint64_t size, unsigned char *seen)
+{
+	int64_t n = count_pages(fd, 0, size), again = 0;
+	uint64_t total = resident_pages(size), i;
+	unsigned char *pages = NULL;
+
+	if (n <= 0)
+		return n;
+	if ((uint64_t)n < total) {
+		pages = may_use_mincore(fd) ? get_pages(fd, 0, size) : NULL;
+		if (!pages)
+			return -1;
+	}
+	for (i = 0; i < total; i++) {
+		if (pages && !(pages[i] & 1))
+			continue;
+		again += seen[i];
+		seen[i] = 1;
+	}
+	free(pages);
+	return again;
+}
+
 void resident_save(struct resident *resident, int fd, uint64_t offset, uint64_t length)
 {
 	int64_t n = count_pages(fd, offset, length);
 
 	*resident = (struct resident){ .fd = fd, .offset = offset, .length = length };
-	if (n > 0 && (uint64_t)n < pages_of(length))
+	if (n > 0 && (uint64_t)n < resident_pages(length))
 		resident->pages = get_pages(fd, offset, length);
 	/* What isn't known stays. */
 	resident->all = !resident->pages && n != 0;
@@ -112,7 +135,7 @@ static void drop(const struct resident *resident, uint64_t first, uint64_t end)
 
 void resident_restore(struct resident *resident)
 {
-	uint64_t n = pages_of(resident->length), i, from;
+	uint64_t n = resident_pages(resident->length), i, from;
 
 	if (!resident->pages) {
 		if (!resident->all)
