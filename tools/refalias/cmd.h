@@ -12,6 +12,8 @@
 struct options {
 	struct selection selection;
 	unsigned int threads;	/* to read with */
+	const char *manifest;	/* NULL: the default one */
+	bool all;		/* what the manifest has, instead of paths */
 	bool dry_run;
 	bool json;
 	bool no_reflink;
@@ -25,12 +27,14 @@ struct command {
 	const char *text;	/* for the command's own help */
 	const char *options;	/* codes of those it takes, see refalias.c */
 	int least_arguments;
+	bool no_arguments;	/* takes none at all */
 	/* Gets what is left after the options; returns the exit status. */
 	int (*run)(char **arguments, int n, const struct options *options);
 };
 
 int cmd_run(char **paths, int n, const struct options *options);
 int cmd_scan(char **paths, int n, const struct options *options);
+int cmd_restore(char **paths, int n, const struct options *options);
 int cmd_pair(char **paths, int n, const struct options *options);
 int cmd_status(char **paths, int n, const struct options *options);
 int cmd_release(char **paths, int n, const struct options *options);

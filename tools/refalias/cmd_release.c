@@ -6,6 +6,7 @@
 
 #include "cmd.h"
 #include "group.h"
+#include "manifest.h"
 #include "mapping.h"
 #include "msg.h"
 #include "table.h"
@@ -66,6 +67,25 @@ static void print_released(const struct released *released, const struct options
 	tables_print(&table, 1);
 }
 
+/* What is released must not be restored. */
+static void forget(const struct files *files, const struct options *options)
+{
+	char everything[] = "/", *root = everything;
+	struct manifest manifest;
+	size_t i;
+
+	/* Nothing to forget, and nothing to complain about to other users. */
+	if (access(options->manifest ? options->manifest : MANIFEST_DEFAULT, R_OK) < 0 ||
+	    manifest_open(&manifest, options->manifest, true) < 0)
+		return;
+	for (i = 0; i < files->n; i++)
+		if (files->file[i]->reason == REASON_NONE)
+			manifest_remove(&manifest, files->file[i]);
+	if (options->all)
+		manifest_clean(&manifest, &root, 1);
+	manifest_close(&manifest);
+}
+
 int cmd_release(char **paths, int n, const struct options *options)
 {
 	struct walked walked = { 0 };
@@ -76,13 +96,18 @@ int cmd_release(char **paths, int n, const struct options *options)
 		mapping_missing(true);
 		return STATUS_FAILED;
 	}
-	walk(paths, n, &options->selection, &walked);
+	if (options->all)
+		manifest_walk(options->manifest, &walked);
+	else
+		walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
 	progress_start("looking at files", walked.files.n, 0);
 	for (i = 0; i < walked.files.n && !interrupted; i++) {
 		progress_add(1, 0);
 		release(walked.files.file[i], options, &released);
 	}
+	if (!options->dry_run && !interrupted)
+		forget(&walked.files, options);
 	print_released(&released, options);
 	files_free(&walked.files);
 	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;

@@ -2,12 +2,14 @@
 #include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "alias.h"
 #include "cmd.h"
 #include "dedupe.h"
 #include "donor.h"
 #include "find.h"
+#include "manifest.h"
 #include "measure.h"
 #include "msg.h"
 #include "report.h"
@@ -95,9 +97,36 @@ static void start_progress(const char *what, const struct files *files)
 	progress_start(what, count, bytes);
 }
 
-static int find_and_act(char **paths, int n, const struct options *options, bool scan)
+/* Note what shares its page cache now, and forget what is gone below the paths. */
+static void remember(const struct files *files, char **paths, int n,
+		     const struct options *options)
 {
-	struct table *table = scan && options->json ?
+	struct manifest manifest;
+	size_t i, sharing = 0;
+
+	for (i = 0; i < files->n; i++)
+		sharing += files->file[i]->aliased || files->file[i]->kept;
+	/* Who only reflinks needs no manifest, and only root keeps aliases. */
+	if (!sharing || geteuid() != 0 || manifest_open(&manifest, options->manifest, true) < 0)
+		return;
+	manifest_clean(&manifest, paths, n);
+	for (i = 0; i < files->n; i++) {
+		struct file *file = files->file[i];
+
+		if (!file->aliased && !file->kept)
+			continue;
+		manifest_add(&manifest, file);
+		manifest_add(&manifest, file->donor);
+	}
+	manifest_close(&manifest);
+}
+
+enum what { RUN, SCAN, RESTORE };
+
+static int find_and_act(char **paths, int n, const struct options *options, enum what what)
+{
+	static const char *const names[] = { "run", "scan", "restore" };
+	struct table *table = what == SCAN && options->json ?
 			      table_new("files", columns, COL_COUNT, true) : NULL;
 	struct walked walked = { 0 };
 	const struct files *files = &walked.files;
@@ -106,10 +135,13 @@ static int find_and_act(char **paths, int n, const struct options *options, bool
 	struct team team;
 	int status;
 
-	walk(paths, n, &options->selection, &walked);
+	if (what == RESTORE)
+		manifest_walk(options->manifest, &walked);
+	else
+		walk(paths, n, &options->selection, &walked);
 	/* Only what shall be reflinked must be read. */
 	find(&walked, options->no_reflink ? 0 : options->threads);
-	start_progress(scan ? "measuring" : "sharing", files);
+	start_progress(what == SCAN ? "measuring" : "sharing", files);
 	for (from = 0; (size = find_next(files, &from)); from += size) {
 		struct file **file = files->file + from;
 		uint64_t bytes = size * file[0]->size;
@@ -120,28 +152,37 @@ static int find_and_act(char **paths, int n, const struct options *options, bool
 		/* Those that may share with each other, in turn. */
 		for (done = 0; !interrupted &&
 		     (used = donor_choose(file + done, size - done, &team)); done += used) {
-			if (scan)
+			if (what == SCAN)
 				plan(&team, &totals);
 			else
 				share(&team, options, &totals);
 		}
-		if (scan)
+		if (what == SCAN)
 			list(file, size, totals.groups, table);
 		progress_add(size, bytes);
 	}
+	if (what == RUN && !options->dry_run)
+		remember(files, paths, n, options);
 	report_count(&totals, files->file, files->n);
-	status = report(scan ? "scan" : "run", &totals, &walked, table, options->dry_run,
-			options->json);
+	status = report(names[what], &totals, &walked, table, options->dry_run, options->json);
 	find_free(&walked);
 	return status;
 }
 
 int cmd_run(char **paths, int n, const struct options *options)
 {
-	return find_and_act(paths, n, options, false);
+	return find_and_act(paths, n, options, RUN);
 }
 
 int cmd_scan(char **paths, int n, const struct options *options)
 {
-	return find_and_act(paths, n, options, true);
+	return find_and_act(paths, n, options, SCAN);
+}
+
+int cmd_restore(char **paths, int n, const struct options *options)
+{
+	struct options restoring = *options;
+
+	restoring.no_reflink = true;
+	return find_and_act(paths, n, &restoring, RESTORE);
 }

@@ -9,6 +9,7 @@
 
 #include "cmd.h"
 #include "group.h"
+#include "manifest.h"
 #include "mapping.h"
 #include "msg.h"
 #include "resident.h"
@@ -172,7 +173,10 @@ int cmd_status(char **paths, int n, const struct options *options)
 		mapping_missing(true);
 		return STATUS_FAILED;
 	}
-	walk(paths, n, &options->selection, &walked);
+	if (options->all)
+		manifest_walk(options->manifest, &walked);
+	else
+		walk(paths, n, &options->selection, &walked);
 	group_sort(&walked.files);
 	tables[0] = table_new("files", columns, COL_COUNT, options->json);
 	progress_start("looking at files", walked.files.n, 0);

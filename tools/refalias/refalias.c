@@ -14,6 +14,7 @@
 
 #include "cmd.h"
 #include "hash.h"
+#include "manifest.h"
 #include "msg.h"
 
 #define DEFAULT_MINIMUM_SIZE (16 << 10)
@@ -23,7 +24,7 @@
 #define PATTERNS "IXxF0"
 
 /* Options without a short form. */
-#define ONLY_LONG "IXFTRA"
+#define ONLY_LONG "IXFTRAML"
 
 static const struct option_text {
 	char code;		/* the short form as well, unless ONLY_LONG has it */
@@ -52,6 +53,9 @@ static const struct option_text {
 	{ 'R', "no-reflink", NULL,
 	  "share only what has the same disk blocks already; reads nothing" },
 	{ 'A', "no-alias", NULL, "reflink only: save disk, not memory" },
+	{ 'M', "manifest", "FILE",
+	  "what shares is noted in FILE (default\n" MANIFEST_DEFAULT ")" },
+	{ 'L', "all", NULL, "release all files that are noted in the manifest" },
 	{ 'j', "json", NULL, "print JSON; sizes are in bytes" },
 	{ 'v', "verbose", NULL, "a line on standard error for every file shared or skipped" },
 	{ 'q', "quiet", NULL, "errors only" },
@@ -71,8 +75,8 @@ static const struct command commands[] = {
 "a whole, and let them use one page cache, so that their content is in memory\n"
 "once. Files that are not reflinks of each other are made so first, which saves\n"
 "the disk space, too. It stays so until the files are released or deleted, or the\n"
-"file system is unmounted. Run it again after a reboot or for new files; what is\n"
-"shared already is found without being read.\n"
+"file system is unmounted. \"restore\" brings it back after a reboot. Run it again\n"
+"for new files; what is shared already is found without being read.\n"
 "\n"
 "The kernel compares the files itself. Owner, mode, times, attributes and content\n"
 "of all files stay as they are. As long as files share a page cache, they can't\n"
@@ -86,7 +90,7 @@ static const struct command commands[] = {
 "one name is looked at. Sharing page caches needs root, a kernel with\n"
 "CONFIG_MAPPING_ALIAS, and a file system that supports it (XFS with reflink=1).\n"
 "On other kernels the files are reflinked, and the exit status is 1.\n",
-		.options = "sS" PATTERNS "nTRAjvqhV",
+		.options = "sS" PATTERNS "nTRAMjvqhV",
 		.least_arguments = 1,
 		.run = cmd_run,
 	}, {
@@ -109,6 +113,18 @@ static const struct command commands[] = {
 		.least_arguments = 1,
 		.run = cmd_scan,
 	}, {
+		.name = "restore",
+		.arguments = "",
+		.summary = "share again what was shared before a reboot",
+		.text =
+"Let the files that are noted in the manifest share their page caches again, as\n"
+"far as they are still there and still have the same disk blocks. Nothing is\n"
+"read and nothing is reflinked, so this is quick. \"run\" notes what it shares,\n"
+"\"release\" takes out what it releases.\n",
+		.options = "nMjvqhV",
+		.no_arguments = true,
+		.run = cmd_restore,
+	}, {
 		.name = "pair",
 		.arguments = "DONOR FILE...",
 		.summary = "let FILEs use the page cache of DONOR",
@@ -123,10 +139,11 @@ static const struct command commands[] = {
 		.run = cmd_pair,
 	}, {
 		.name = "status",
-		.arguments = "PATH...",
+		.arguments = "[PATH...]",
 		.summary = "show which files share a page cache, and what that saves",
 		.text =
-"List the files below the given files and directories that share a page cache.\n"
+"List the files below the given files and directories that share a page cache;\n"
+"without a PATH, of those that are noted in the manifest.\n"
 "\n"
 "  FILE      path\n"
 "  STATE     donor: others use its page cache; alias: it uses its donor's\n"
@@ -142,19 +159,19 @@ static const struct command commands[] = {
 "Names that can't be printed are shown with \\xHH for such bytes. In JSON, bytes\n"
 "that are not UTF-8 become U+FFFD, and file_hex or donor_hex then has the whole\n"
 "path in hexadecimal.\n",
-		.options = PATTERNS "jhV",
-		.least_arguments = 1,
+		.options = PATTERNS "MjhV",
+		.least_arguments = 0,
 		.run = cmd_status,
 	}, {
 		.name = "release",
-		.arguments = "PATH...",
+		.arguments = "PATH...|--all",
 		.summary = "make aliases ordinary files again",
 		.text =
 "End the sharing of all files below the given files and directories. A donor\n"
 "releases all its aliases. The page cache of a file that is in use stays shared\n"
 "until its last user closes it; from then on it can be written again. Disk\n"
-"blocks stay shared.\n",
-		.options = PATTERNS "njvqhV",
+"blocks stay shared. \"restore\" won't bring these files back.\n",
+		.options = PATTERNS "nLMjvqhV",
 		.least_arguments = 1,
 		.run = cmd_release,
 	},
@@ -354,6 +371,12 @@ static int run_command(const struct command *command, int argc, char **argv)
 			msg_error("\"%s\" is not a number of threads: give one from 1 to %d",
 				  optarg, HASH_MOST_THREADS);
 			return usage_error(command);
+		case 'M':
+			options.manifest = optarg;
+			break;
+		case 'L':
+			options.all = true;
+			break;
 		case 'n':
 			options.dry_run = true;
 			break;
@@ -384,10 +407,13 @@ static int run_command(const struct command *command, int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	if (argc < command->least_arguments && !files_from) {
-		msg_error("%s: expected %s", command->name, command->arguments);
+	if (options.all ? argc || files_from :
+	    command->no_arguments ? argc : argc < command->least_arguments && !files_from) {
+		msg_error("%s: expected %s", command->name,
+			  command->no_arguments ? "no arguments" : command->arguments);
 		return usage_error(command);
 	}
+	options.all |= !argc && !files_from;
 	if (null && !files_from) {
 		msg_error("--null is about the list of paths: give --files-from=FILE, too");
 		return usage_error(command);

@@ -27,7 +27,7 @@ struct totals {
 void report_count(struct totals *totals, struct file **file, size_t n);
 
 /*
- * Print the summary of @command, "run" (or what is like it) or "scan", as text
+ * Print the summary of @command, "scan" or one that shares, as text
  * or JSON, on standard output; in JSON also the table @more, if it is not NULL.
  * Returns the exit status.
  */

@@ -55,20 +55,25 @@ static bool matches(const struct patterns *patterns, const struct dir *dir, cons
 	return match;
 }
 
-static void push(struct stack *stack, struct dir *parent, const char *name, dev_t dev)
+static struct dir *new_dir(struct dir *parent, const char *name, size_t length)
 {
-	struct dir *dir = xzalloc(sizeof(*dir) + strlen(name) + 1);
+	struct dir *dir = xzalloc(sizeof(*dir) + length + 1);
 
 	dir->next = all_dirs;
 	all_dirs = dir;
 	dir->parent = parent;
 	dir->fd = -1;
-	strcpy(dir->name, name);
+	memcpy(dir->name, name, length);
+	return dir;
+}
+
+static void push(struct stack *stack, struct dir *parent, const char *name, dev_t dev)
+{
 	if (stack->n == stack->space) {
 		stack->space = stack->space ? 2 * stack->space : 64;
 		stack->todo = xrealloc(stack->todo, stack->space, sizeof(*stack->todo));
 	}
-	stack->todo[stack->n++] = (struct todo){ dir, dev };
+	stack->todo[stack->n++] = (struct todo){ new_dir(parent, name, strlen(name)), dev };
 }
 
 /* Sizes in these are made up, and reading can have effects. */
@@ -128,7 +133,10 @@ static struct file *new_file(struct dir *dir, const char *name, const struct sta
 	return file;
 }
 
-/* Take in one name: a file is kept, a directory put off, the rest counted. */
+/*
+ * Take in one name: a file is kept, a directory put off, or left out if there
+ * is no @stack, the rest counted.
+ */
 static int take(struct stack *stack, struct dir *dir, int dirfd, const char *name,
 		dev_t dev, const struct selection *selection, struct walked *walked)
 {
@@ -146,7 +154,8 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 	    makedev(stx.stx_dev_major, stx.stx_dev_minor) != dev) {
 		walked->mounts++;
 	} else if (S_ISDIR(stx.stx_mode)) {
-		push(stack, dir, name, dev);
+		if (stack)
+			push(stack, dir, name, dev);
 	} else if (S_ISLNK(stx.stx_mode)) {
 		walked->links++;
 	} else if (!S_ISREG(stx.stx_mode)) {
@@ -198,7 +207,9 @@ static void walk_dir(struct stack *stack, struct todo todo, const struct selecti
 		walk_error(todo.dir->parent, todo.dir->name, "can't read the directory", errno);
 		return;
 	}
-	if (fstat(fd, &st) < 0 || (st.st_dev != todo.dev && shows_kernel_state(fd))) {
+	if (fstat(fd, &st) < 0 ||
+	    (st.st_dev != todo.dev && (shows_kernel_state(fd) ||
+				       (todo.dev && selection->one_file_system)))) {
 		closedir(stream);
 		return;
 	}
@@ -231,6 +242,57 @@ void walk(char **paths, int n, const struct selection *selection, struct walked 
 			walk_dir(&stack, stack.todo[--stack.n], selection, walked);
 	}
 	free(stack.todo);
+	progress_end();
+}
+
+/* The directory of @path, with @last, the one of another path, as a start. */
+static struct dir *known_dir(struct dir *last, const char *path)
+{
+	struct dir **chain = NULL, *dir;
+	size_t depth = 0, i, length;
+	const char *end;
+
+	for (dir = last; dir; dir = dir->parent)
+		depth++;
+	chain = xrealloc(NULL, depth + 1, sizeof(*chain));
+	for (dir = last, i = depth; dir; dir = dir->parent)
+		chain[--i] = dir;
+	dir = depth ? chain[0] : new_dir(NULL, "/", 1);
+	for (i = 1; (end = strchr(++path, '/')); i++, path = end) {
+		length = (size_t)(end - path);
+		if (i < depth && strlen(chain[i]->name) == length &&
+		    !memcmp(chain[i]->name, path, length)) {
+			dir = chain[i];
+		} else {
+			depth = 0;
+			dir = new_dir(dir, path, length);
+		}
+	}
+	free(chain);
+	return dir;
+}
+
+void walk_known(char *const *paths, size_t n, struct walked *walked)
+{
+	static const struct selection all;
+	struct dir *dir = NULL;
+	size_t i, files;
+	int fd;
+
+	progress_start("looking for files", n, 0);
+	for (i = 0; i < n && !interrupted; i++) {
+		dir = known_dir(dir, paths[i]);
+		fd = dir_open(dir);
+		files = walked->files.n;
+		if (fd >= 0)
+			fd = take(NULL, dir, fd, strrchr(paths[i], '/') + 1, 0, &all, walked);
+		if (walked->files.n > files)
+			continue;
+		if (fd >= 0 || errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
+			walked->gone++;
+		else
+			walk_error(NULL, paths[i], "can't look at it", errno);
+	}
 	progress_end();
 }
 

@@ -32,6 +32,7 @@ struct walked {
 	size_t small;		/* of these, below the minimum size */
 	size_t large;		/* of these, above the maximum size */
 	size_t excluded;	/* files and directories, by patterns */
+	size_t gone;		/* known files that are no more */
 	size_t mounts;		/* files and directories of other file systems */
 	size_t links;		/* symbolic links, not followed */
 	size_t special;		/* devices, sockets, pipes, not opened */
@@ -43,6 +44,12 @@ struct walked {
  * show kernel state.  What can't be read gets a message, and the rest goes on.
  */
 void walk(char **paths, int n, const struct selection *selection, struct walked *walked);
+
+/*
+ * Look up the @n files with these absolute paths, following no links at all.
+ * What is gone is counted, and so is what is no regular file any more.
+ */
+void walk_known(char *const *paths, size_t n, struct walked *walked);
 
 /* Look up one regular file; NULL after a message. */
 struct file *walk_file(const char *path);

@@ -6,7 +6,7 @@
  * SHIM_COMMAND  shell command, run once before the first FIEMAP call
  * SHIM_CALL     name of a call that fails: alias, release, info, fiemap or
  *               dedupe (for each destination)
- * SHIM_ERRNO    the number of its error; 0: dedupe claims success, but does nothing
+ * SHIM_ERRNO    the number of its error; 0: it claims success, but does nothing
  * SHIM_OLD      if set, there is no cachestat(2)
  * SHIM_KERNEL   if set, and the kernel has no mapping calls, INFO succeeds and
  *               calls every file ordinary
@@ -93,7 +93,7 @@ int ioctl(int fd, unsigned long request, ...)
 	if (call && number && !strcmp(name_of(request), call)) {
 		if (request != FIDEDUPERANGE) {
 			errno = atoi(number);
-			return -1;
+			return errno ? -1 : 0;
 		}
 		range = argument;
 		for (i = 0; i < range->dest_count; i++)

@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: GPL-2.0
+#include <errno.h>
+#include <fcntl.h>
+#include <libgen.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "manifest.h"
+#include "msg.h"
+
+#define HEADER "refalias manifest 1\n"
+
+static void manifest_error(const struct manifest *manifest, const char *what, int err,
+			   const char *advice)
+{
+	char *name = printable(manifest->name);
+
+	msg_error("%s: %s%s%s; %s", name, what, err ? ": " : "", err ? strerror(err) : "",
+		  advice);
+	free(name);
+}
+
+static const char *describe_manifest_error(int err)
+{
+	switch (err) {
+	case EACCES:
+	case EPERM:
+	case EROFS:
+		return "run refalias as root, or name another one with --manifest";
+	case ENOENT:
+	case ENOTDIR:
+		return "check the path, or make the directory";
+	case ENOSPC:
+	case EDQUOT:
+		return "make room there, or name another one with --manifest";
+	default:
+		return "name another one with --manifest";
+	}
+}
+
+static int by_path(const void *a, const void *b)
+{
+	const struct known *x = a, *y = b;
+
+	return strcmp(x->path, y->path);
+}
+
+static struct known *find_known(const struct manifest *manifest, char *path)
+{
+	struct known key = { .path = path };
+
+	if (!manifest->sorted)
+		return NULL;
+	return bsearch(&key, manifest->known, manifest->sorted, sizeof(key), by_path);
+}
+
+static void append(struct manifest *manifest, char *path)
+{
+	if (manifest->n == manifest->space) {
+		manifest->space = 2 * manifest->space + 64;
+		manifest->known = xrealloc(manifest->known, manifest->space,
+					   sizeof(*manifest->known));
+	}
+	manifest->known[manifest->n++] = (struct known){ .path = path };
+}
+
+static void sort(struct manifest *manifest)
+{
+	if (manifest->n)
+		qsort(manifest->known, manifest->n, sizeof(*manifest->known), by_path);
+	manifest->sorted = manifest->n;
+}
+
+/* An absolute path in its plain form: nothing else was ever written. */
+static bool is_plain(const char *path, size_t length)
+{
+	const char *at, *end;
+
+	if (*path != '/' || strlen(path) != length)
+		return false;
+	for (at = path; *at; at = end) {
+		at++;
+		end = strchrnul(at, '/');
+		if (end == at || (*at == '.' && (end == at + 1 || (at[1] == '.' && end == at + 2))))
+			return false;
+	}
+	return true;
+}
+
+/* Read the open manifest; false after a message. */
+static bool read_all(struct manifest *manifest, FILE *file)
+{
+	char *line = NULL;
+	size_t room = 0;
+	ssize_t length;
+	bool good;
+
+	good = getline(&line, &room, file) > 0 && !strcmp(line, HEADER);
+	while (good && (length = getdelim(&line, &room, '\0', file)) > 0) {
+		/* The last byte must be the null byte: a part may be missing. */
+		good = line[length - 1] == '\0' && is_plain(line, (size_t)length - 1);
+		if (good)
+			append(manifest, xasprintf("%s", line));
+	}
+	if (ferror(file))
+		manifest_error(manifest, "can't read the manifest", errno,
+			       describe_manifest_error(errno));
+	else if (!good)
+		manifest_error(manifest, "is no manifest of refalias, or is damaged", 0,
+			       "check the name, or move it away and let refalias run write a new one");
+	good = good && !ferror(file);
+	free(line);
+	return good;
+}
+
+/* Lock the directory of the manifest, since the file itself is replaced. */
+static int lock_dir(const struct manifest *manifest)
+{
+	char *copy = xasprintf("%s", manifest->name);
+	int fd;
+
+	if (!strcmp(manifest->name, MANIFEST_DEFAULT))
+		mkdir(dirname(copy), 0755);
+	strcpy(copy, manifest->name);
+	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+	free(copy);
+	if (fd >= 0 && flock(fd, LOCK_EX) < 0) {
+		close(fd);
+		fd = -1;
+	}
+	return fd;
+}
+
+int manifest_open(struct manifest *manifest, const char *name, bool update)
+{
+	bool may_miss = update || !name, good = true;
+	FILE *file;
+
+	*manifest = (struct manifest){ .name = name ? name : MANIFEST_DEFAULT, .dir = -1 };
+	if (update) {
+		manifest->dir = lock_dir(manifest);
+		if (manifest->dir < 0) {
+			manifest_error(manifest, "can't lock the directory of the manifest",
+				       errno, describe_manifest_error(errno));
+			return -1;
+		}
+	}
+	file = fopen(manifest->name, "re");
+	if (file) {
+		good = read_all(manifest, file);
+		fclose(file);
+	} else if (errno != ENOENT || !may_miss) {
+		manifest_error(manifest, "can't open the manifest", errno,
+			       describe_manifest_error(errno));
+		good = false;
+	}
+	/* So that it can be searched, whoever wrote it. */
+	sort(manifest);
+	if (good)
+		return 0;
+	manifest_close(manifest);
+	return -1;
+}
+
+/* The file's absolute path without symbolic links, or NULL. */
+static char *absolute(const struct file *file)
+{
+	static const struct dir *last;
+	static char *real;
+	const struct dir *top = file->dir;
+	char *path, *result;
+	const char *root, *rest;
+
+	while (top && top->parent)
+		top = top->parent;
+	root = top ? top->name : file->name;
+	/* Most files are below the same root as the one before. */
+	if (!top || top != last) {
+		free(real);
+		real = realpath(root, NULL);
+		last = top;
+	}
+	if (!real)
+		return NULL;
+	path = file_path(file);
+	/* Below the root there were no links when it was walked. */
+	rest = path + strlen(root);
+	rest += strspn(rest, "/");
+	result = xasprintf("%s%s%s", strcmp(real, "/") ? real : "", *rest ? "/" : "", rest);
+	free(path);
+	return result;
+}
+
+void manifest_add(struct manifest *manifest, const struct file *file)
+{
+	char *path = absolute(file);
+
+	/* Each alias of a donor adds the donor: sort out later who is twice in it. */
+	if (!path || find_known(manifest, path)) {
+		free(path);
+		return;
+	}
+	append(manifest, path);
+	manifest->changed = true;
+}
+
+static void forget(struct manifest *manifest, struct known *known)
+{
+	known->gone = true;
+	manifest->changed = true;
+}
+
+void manifest_remove(struct manifest *manifest, const struct file *file)
+{
+	char *path = absolute(file);
+	struct known *known = path ? find_known(manifest, path) : NULL;
+
+	if (known)
+		forget(manifest, known);
+	free(path);
+}
+
+static int by_name(const void *a, const void *b)
+{
+	return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Whether @path is one of the @n sorted @roots or below one. */
+static bool is_below(char *path, char **roots, size_t n)
+{
+	char *end = path, *found = NULL;
+	char kept;
+
+	do {
+		end = strchrnul(end + 1, '/');
+		kept = *end;
+		*end = '\0';
+		found = bsearch(&path, roots, n, sizeof(*roots), by_name);
+		*end = kept;
+	} while (!found && kept);
+	return found;
+}
+
+void manifest_clean(struct manifest *manifest, char **roots, int n)
+{
+	char **real = xrealloc(NULL, (size_t)n + 1, sizeof(*real));
+	size_t count = 0, i;
+	bool all = false;
+	struct stat st;
+	int k;
+
+	for (k = 0; k < n; k++) {
+		real[count] = realpath(roots[k], NULL);
+		if (!real[count])
+			continue;
+		all |= !strcmp(real[count], "/");
+		count++;
+	}
+	qsort(real, count, sizeof(*real), by_name);
+	for (i = 0; i < manifest->sorted; i++) {
+		struct known *known = &manifest->known[i];
+
+		if ((all || is_below(known->path, real, count)) &&
+		    lstat(known->path, &st) < 0 && (errno == ENOENT || errno == ENOTDIR))
+			forget(manifest, known);
+	}
+	while (count)
+		free(real[--count]);
+	free(real);
+}
+
+/* Write what is not gone to @fd; -1 and errno. */
+static int write_all(struct manifest *manifest, int fd)
+{
+	FILE *file = fdopen(fd, "w");
+	int ret = 0, err = 0;
+	size_t i;
+
+	if (!file) {
+		close(fd);
+		return -1;
+	}
+	sort(manifest);
+	fputs(HEADER, file);
+	for (i = 0; i < manifest->n; i++) {
+		const struct known *known = &manifest->known[i];
+
+		if (!known->gone && (!i || strcmp(known->path, known[-1].path) != 0))
+			fwrite(known->path, 1, strlen(known->path) + 1, file);
+	}
+	/* After a crash there must be the old one or the new one. */
+	if (fflush(file) || fsync(fd) || ferror(file)) {
+		err = errno;
+		ret = -1;
+	}
+	fclose(file);
+	errno = err;
+	return ret;
+}
+
+static void replace(struct manifest *manifest)
+{
+	char *copy = xasprintf("%s", manifest->name);
+	char *name = basename(copy), *new_name = xasprintf("%s.new", name);
+	int fd;
+
+	fd = openat(manifest->dir, new_name,
+		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
+	if (fd < 0 || write_all(manifest, fd) < 0 ||
+	    renameat(manifest->dir, new_name, manifest->dir, name) < 0) {
+		manifest_error(manifest, "can't write the manifest", errno,
+			       describe_manifest_error(errno));
+		if (fd >= 0)
+			unlinkat(manifest->dir, new_name, 0);
+	}
+	free(new_name);
+	free(copy);
+}
+
+void manifest_walk(const char *name, struct walked *walked)
+{
+	struct manifest manifest;
+	char **paths;
+	size_t i;
+
+	if (manifest_open(&manifest, name, false) < 0)
+		return;
+	paths = xrealloc(NULL, manifest.n + 1, sizeof(*paths));
+	for (i = 0; i < manifest.n; i++)
+		paths[i] = manifest.known[i].path;
+	walk_known(paths, manifest.n, walked);
+	free(paths);
+	manifest_close(&manifest);
+}
+
+void manifest_close(struct manifest *manifest)
+{
+	if (manifest->dir >= 0) {
+		if (manifest->changed)
+			replace(manifest);
+		close(manifest->dir);
+	}
+	while (manifest->n)
+		free(manifest->known[--manifest->n].path);
+	free(manifest->known);
+	*manifest = (struct manifest){ .dir = -1 };
+}

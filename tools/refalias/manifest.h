@@ -1,0 +1,49 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * The manifest: which files share their page caches, to bring that back.
+ *
+ * It is a list of absolute paths, each ended by a null byte, after a line that
+ * says what it is.  It need not say who shared with whom: the blocks tell, and
+ * the kernel proves it.  So whatever it says, it can at worst make files share
+ * that are identical.
+ */
+#ifndef REFALIAS_MANIFEST_H
+#define REFALIAS_MANIFEST_H
+
+#include "walk.h"
+
+#define MANIFEST_DEFAULT "/var/lib/refalias/manifest"
+
+struct manifest {
+	const char *name;
+	int dir;		/* -1, or its directory, which is locked */
+	struct known {
+		char *path;
+		bool gone;	/* not to be written */
+	} *known;
+	size_t n, space;
+	size_t sorted;		/* of these; later ones were added */
+	bool changed;
+};
+
+/*
+ * Read the manifest @name, or with NULL the default one, which need not exist.
+ * For it to be changed it must be opened for @update; then others wait until it
+ * is closed, and none need exist yet.  Returns 0, or -1 after a message.
+ */
+int manifest_open(struct manifest *manifest, const char *name, bool update);
+
+/* Walk the files that the manifest @name, or the default one, lists. */
+void manifest_walk(const char *name, struct walked *walked);
+
+/* Add a file, or remove one. */
+void manifest_add(struct manifest *manifest, const struct file *file);
+void manifest_remove(struct manifest *manifest, const struct file *file);
+
+/* Remove what is gone of the files below the @n @roots. */
+void manifest_clean(struct manifest *manifest, char **roots, int n);
+
+/* Write it if it was changed; a message if that fails.  Free it. */
+void manifest_close(struct manifest *manifest);
+
+#endif
