@@ -13,6 +13,7 @@ struct options {
 	struct selection selection;
 	unsigned int threads;	/* to read with */
 	const char *manifest;	/* NULL: the default one */
+	bool immutable;
 	bool all;		/* what the manifest has, instead of paths */
 	bool dry_run;
 	bool json;

@@ -6,6 +6,7 @@
 
 #include "cmd.h"
 #include "group.h"
+#include "immutable.h"
 #include "manifest.h"
 #include "mapping.h"
 #include "msg.h"
@@ -67,7 +68,7 @@ static void print_released(const struct released *released, const struct options
 	tables_print(&table, 1);
 }
 
-/* What is released must not be restored. */
+/* What is released must not be restored, and is as it was before. */
 static void forget(const struct files *files, const struct options *options)
 {
 	char everything[] = "/", *root = everything;
@@ -78,9 +79,15 @@ static void forget(const struct files *files, const struct options *options)
 	if (access(options->manifest ? options->manifest : MANIFEST_DEFAULT, R_OK) < 0 ||
 	    manifest_open(&manifest, options->manifest, true) < 0)
 		return;
-	for (i = 0; i < files->n; i++)
-		if (files->file[i]->reason == REASON_NONE)
-			manifest_remove(&manifest, files->file[i]);
+	for (i = 0; i < files->n; i++) {
+		struct file *file = files->file[i];
+
+		if (file->reason == REASON_NONE && manifest_immutable(&manifest, file))
+			immutable_set(file, false);
+		/* If that failed, there is something left to do. */
+		if (file->reason == REASON_NONE)
+			manifest_remove(&manifest, file);
+	}
 	if (options->all)
 		manifest_clean(&manifest, &root, 1);
 	manifest_close(&manifest);

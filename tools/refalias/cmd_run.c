@@ -9,6 +9,7 @@
 #include "dedupe.h"
 #include "donor.h"
 #include "find.h"
+#include "immutable.h"
 #include "manifest.h"
 #include "measure.h"
 #include "msg.h"
@@ -25,6 +26,23 @@ static const struct column columns[COL_COUNT] = {
 	[COL_FILE_HEX] = { .name = "file_hex" },
 };
 
+/* Make those immutable that share, and their donor. */
+static void seal(const struct team *team)
+{
+	size_t i, sharing = 0;
+
+	for (i = 0; i < team->n && !interrupted; i++) {
+		struct file *file = team->member[i];
+
+		if (!file->aliased && !file->kept)
+			continue;
+		sharing++;
+		file->made_immutable = immutable_set(file, true);
+	}
+	if (sharing)
+		team->donor->made_immutable = immutable_set(team->donor, true);
+}
+
 static void share(const struct team *team, const struct options *options,
 		  struct totals *totals)
 {
@@ -33,6 +51,8 @@ static void share(const struct team *team, const struct options *options,
 					     options->dry_run);
 	if (!options->no_alias)
 		alias(team->donor, team->member, team->n, options->dry_run);
+	if (options->immutable && !options->dry_run)
+		seal(team);
 }
 
 /* Count what share() would do, and what that would save. */

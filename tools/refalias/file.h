@@ -67,6 +67,7 @@ struct file {
 	bool identical;		/* counted as one of a group of identical files */
 	bool kept;		/* was a kept alias of its donor already */
 	bool reflinked;		/* now has the donor's blocks and had not before */
+	bool made_immutable;	/* and was not before */
 	bool aliased;		/* now uses the donor's page cache */
 	enum reason reason;
 

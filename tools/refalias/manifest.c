@@ -58,14 +58,14 @@ static struct known *find_known(const struct manifest *manifest, char *path)
 	return bsearch(&key, manifest->known, manifest->sorted, sizeof(key), by_path);
 }
 
-static void append(struct manifest *manifest, char *path)
+static void append(struct manifest *manifest, char *path, bool immutable)
 {
 	if (manifest->n == manifest->space) {
 		manifest->space = 2 * manifest->space + 64;
 		manifest->known = xrealloc(manifest->known, manifest->space,
 					   sizeof(*manifest->known));
 	}
-	manifest->known[manifest->n++] = (struct known){ .path = path };
+	manifest->known[manifest->n++] = (struct known){ .path = path, .immutable = immutable };
 }
 
 static void sort(struct manifest *manifest)
@@ -101,10 +101,13 @@ static bool read_all(struct manifest *manifest, FILE *file)
 
 	good = getline(&line, &room, file) > 0 && !strcmp(line, HEADER);
 	while (good && (length = getdelim(&line, &room, '\0', file)) > 0) {
+		bool immutable = *line == '+';
+
 		/* The last byte must be the null byte: a part may be missing. */
-		good = line[length - 1] == '\0' && is_plain(line, (size_t)length - 1);
+		good = line[length - 1] == '\0' &&
+		       is_plain(line + immutable, (size_t)length - 1 - immutable);
 		if (good)
-			append(manifest, xasprintf("%s", line));
+			append(manifest, xasprintf("%s", line + immutable), immutable);
 	}
 	if (ferror(file))
 		manifest_error(manifest, "can't read the manifest", errno,
@@ -195,17 +198,39 @@ static char *absolute(const struct file *file)
 	return result;
 }
 
-void manifest_add(struct manifest *manifest, const struct file *file)
+static struct known *find_file(const struct manifest *manifest, const struct file *file)
 {
 	char *path = absolute(file);
+	struct known *known = path ? find_known(manifest, path) : NULL;
 
-	/* Each alias of a donor adds the donor: sort out later who is twice in it. */
-	if (!path || find_known(manifest, path)) {
-		free(path);
+	free(path);
+	return known;
+}
+
+void manifest_add(struct manifest *manifest, const struct file *file)
+{
+	struct known *known = find_file(manifest, file);
+	char *path;
+
+	if (known && known->immutable >= file->made_immutable)
 		return;
+	if (known) {
+		known->immutable = true;
+	} else {
+		path = absolute(file);
+		if (!path)
+			return;
+		/* Each alias of a donor adds it: writing sorts that out. */
+		append(manifest, path, file->made_immutable);
 	}
-	append(manifest, path);
 	manifest->changed = true;
+}
+
+bool manifest_immutable(const struct manifest *manifest, const struct file *file)
+{
+	const struct known *known = find_file(manifest, file);
+
+	return known && known->immutable;
 }
 
 static void forget(struct manifest *manifest, struct known *known)
@@ -216,12 +241,10 @@ static void forget(struct manifest *manifest, struct known *known)
 
 void manifest_remove(struct manifest *manifest, const struct file *file)
 {
-	char *path = absolute(file);
-	struct known *known = path ? find_known(manifest, path) : NULL;
+	struct known *known = find_file(manifest, file);
 
 	if (known)
 		forget(manifest, known);
-	free(path);
 }
 
 static int by_name(const void *a, const void *b)
@@ -290,7 +313,7 @@ static int write_all(struct manifest *manifest, int fd)
 		const struct known *known = &manifest->known[i];
 
 		if (!known->gone && (!i || strcmp(known->path, known[-1].path) != 0))
-			fwrite(known->path, 1, strlen(known->path) + 1, file);
+			fprintf(file, "%s%s%c", known->immutable ? "+" : "", known->path, '\0');
 	}
 	/* After a crash there must be the old one or the new one. */
 	if (fflush(file) || fsync(fd) || ferror(file)) {

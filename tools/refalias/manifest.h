@@ -3,7 +3,7 @@
  * The manifest: which files share their page caches, to bring that back.
  *
  * It is a list of absolute paths, each ended by a null byte, after a line that
- * says what it is.  It need not say who shared with whom: the blocks tell, and
+ * says what it is; with a + in front of those that were made immutable.  It need not say who shared with whom: the blocks tell, and
  * the kernel proves it.  So whatever it says, it can at worst make files share
  * that are identical.
  */
@@ -19,6 +19,7 @@ struct manifest {
 	int dir;		/* -1, or its directory, which is locked */
 	struct known {
 		char *path;
+		bool immutable;	/* made so by refalias */
 		bool gone;	/* not to be written */
 	} *known;
 	size_t n, space;
@@ -36,8 +37,12 @@ int manifest_open(struct manifest *manifest, const char *name, bool update);
 /* Walk the files that the manifest @name, or the default one, lists. */
 void manifest_walk(const char *name, struct walked *walked);
 
-/* Add a file, or remove one. */
+/* Add a file, and whether it was made immutable just now. */
 void manifest_add(struct manifest *manifest, const struct file *file);
+
+/* Whether refalias made the file immutable. */
+bool manifest_immutable(const struct manifest *manifest, const struct file *file);
+
 void manifest_remove(struct manifest *manifest, const struct file *file);
 
 /* Remove what is gone of the files below the @n @roots. */

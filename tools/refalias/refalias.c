@@ -24,7 +24,7 @@
 #define PATTERNS "IXxF0"
 
 /* Options without a short form. */
-#define ONLY_LONG "IXFTRAML"
+#define ONLY_LONG "IXFTRACML"
 
 static const struct option_text {
 	char code;		/* the short form as well, unless ONLY_LONG has it */
@@ -53,6 +53,9 @@ static const struct option_text {
 	{ 'R', "no-reflink", NULL,
 	  "share only what has the same disk blocks already; reads nothing" },
 	{ 'A', "no-alias", NULL, "reflink only: save disk, not memory" },
+	{ 'C', "immutable", NULL,
+	  "make what is shared immutable, as chattr +i does; release\n"
+	  "takes back what this did" },
 	{ 'M', "manifest", "FILE",
 	  "what shares is noted in FILE (default\n" MANIFEST_DEFAULT ")" },
 	{ 'L', "all", NULL, "release all files that are noted in the manifest" },
@@ -90,7 +93,7 @@ static const struct command commands[] = {
 "one name is looked at. Sharing page caches needs root, a kernel with\n"
 "CONFIG_MAPPING_ALIAS, and a file system that supports it (XFS with reflink=1).\n"
 "On other kernels the files are reflinked, and the exit status is 1.\n",
-		.options = "sS" PATTERNS "nTRAMjvqhV",
+		.options = "sS" PATTERNS "nTRACMjvqhV",
 		.least_arguments = 1,
 		.run = cmd_run,
 	}, {
@@ -170,7 +173,8 @@ static const struct command commands[] = {
 "End the sharing of all files below the given files and directories. A donor\n"
 "releases all its aliases. The page cache of a file that is in use stays shared\n"
 "until its last user closes it; from then on it can be written again. Disk\n"
-"blocks stay shared. \"restore\" won't bring these files back.\n",
+"blocks stay shared. \"restore\" won't bring these files back. What \"run\n"
+"--immutable\" made immutable becomes changeable again.\n",
 		.options = PATTERNS "nLMjvqhV",
 		.least_arguments = 1,
 		.run = cmd_release,
@@ -371,6 +375,9 @@ static int run_command(const struct command *command, int argc, char **argv)
 			msg_error("\"%s\" is not a number of threads: give one from 1 to %d",
 				  optarg, HASH_MOST_THREADS);
 			return usage_error(command);
+		case 'C':
+			options.immutable = true;
+			break;
 		case 'M':
 			options.manifest = optarg;
 			break;

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Step 8: say what was done.
+ * Step 9: say what was done.
  */
 #ifndef REFALIAS_REPORT_H
 #define REFALIAS_REPORT_H
