@@ -230,8 +230,8 @@ static void print_help(void)
 
 static void print_command_help(const struct command *command)
 {
-	printf("Usage: refalias %s [OPTION...] %s\n\n%s", command->name, command->arguments,
-	       command->text);
+	printf("Usage: refalias %s [OPTION...]%s%s\n\n%s", command->name,
+	       *command->arguments ? " " : "", command->arguments, command->text);
 	print_options(command->options);
 }
 
