@@ -126,8 +126,9 @@ static int lock_dir(const struct manifest *manifest)
 	char *copy = xasprintf("%s", manifest->name);
 	int fd;
 
+	/* Who can open it could hold the lock for ever. */
 	if (!strcmp(manifest->name, MANIFEST_DEFAULT))
-		mkdir(dirname(copy), 0755);
+		mkdir(dirname(copy), 0700);
 	strcpy(copy, manifest->name);
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(copy);

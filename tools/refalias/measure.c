@@ -6,9 +6,13 @@
 #include "msg.h"
 #include "resident.h"
 
-uint64_t measure(const struct team *team, size_t *unknown)
+/* Sparse files can be larger than any memory: look at pieces of this size. */
+#define PIECE (1ULL << 30)
+
+/* What of one piece is in memory more than once, in pages. */
+static uint64_t measure_piece(const struct team *team, uint64_t offset, uint64_t length,
+			      unsigned char *seen, size_t *unknown)
 {
-	unsigned char *seen = xzalloc(resident_pages(team->donor->size));
 	uint64_t twice = 0;
 	size_t i;
 
@@ -23,13 +27,26 @@ uint64_t measure(const struct team *team, size_t *unknown)
 		fd = file_open(file);
 		if (fd < 0)
 			continue;
-		pages = resident_again(fd, file->size, seen);
-		if (pages < 0)
-			(*unknown)++;
-		else
+		pages = resident_again(fd, offset, length, seen);
+		if (pages >= 0)
 			twice += (uint64_t)pages;
+		else if (!offset)
+			(*unknown)++;
 		close(fd);
 	}
-	free(seen);
+	return twice;
+}
+
+uint64_t measure(const struct team *team, size_t *unknown)
+{
+	uint64_t size = team->donor->size, twice = 0, offset, length;
+	unsigned char *seen;
+
+	for (offset = 0; offset < size && !interrupted; offset += length) {
+		length = size - offset < PIECE ? size - offset : PIECE;
+		seen = xzalloc(resident_pages(length));
+		twice += measure_piece(team, offset, length, seen, unknown);
+		free(seen);
+	}
 	return twice * (uint64_t)sysconf(_SC_PAGESIZE);
 }

@@ -88,16 +88,16 @@ int64_t resident_bytes(int fd, uint64_t size)
 	return n < 0 ? n : n * (int64_t)page_size();
 }
 
-int64_t resident_again(int fd, uint64_t size, unsigned char *seen)
+int64_t resident_again(int fd, uint64_t offset, uint64_t length, unsigned char *seen)
 {
-	int64_t n = count_pages(fd, 0, size), again = 0;
-	uint64_t total = resident_pages(size), i;
+	int64_t n = count_pages(fd, offset, length), again = 0;
+	uint64_t total = resident_pages(length), i;
 	unsigned char *pages = NULL;
 
 	if (n <= 0)
 		return n;
 	if ((uint64_t)n < total) {
-		pages = may_use_mincore(fd) ? get_pages(fd, 0, size) : NULL;
+		pages = may_use_mincore(fd) ? get_pages(fd, offset, length) : NULL;
 		if (!pages)
 			return -1;
 	}

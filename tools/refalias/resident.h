@@ -17,11 +17,11 @@ int64_t resident_bytes(int fd, uint64_t size);
 uint64_t resident_pages(uint64_t size);
 
 /*
- * Note in @seen, a byte for each page, what is resident of the first @size
- * bytes of @fd; returns how many of these pages were noted before, or -1 if the
- * caller may not know.
+ * Note in @seen, a byte for each page, what is resident of @length bytes at
+ * @offset of @fd; returns how many of these pages were noted before, or -1 if
+ * the caller may not know.
  */
-int64_t resident_again(int fd, uint64_t size, unsigned char *seen);
+int64_t resident_again(int fd, uint64_t offset, uint64_t length, unsigned char *seen);
 
 /* What was resident of @length bytes at @offset of @fd. */
 struct resident {
