@@ -35,7 +35,7 @@ static const struct option_text {
 	{ 's', "minimum-size", "SIZE",
 	  "leave out files smaller than SIZE bytes; suffixes K, M, G, T\n"
 	  "(default 16K: smaller ones are many and save little for the\n"
-	  "kernel memory that each alias holds, about 2.5 KiB)" },
+	  "kernel memory that each alias holds)" },
 	{ 'S', "maximum-size", "SIZE", "leave out files larger than SIZE bytes" },
 	{ 'I', "include", "GLOB", "only files that match GLOB; may be repeated" },
 	{ 'X', "exclude", "GLOB",
