@@ -1907,9 +1907,13 @@ static bool watch(void)
 	return alive;
 }
 
-/* Whoever still runs after a failure may wait for a lock of one that is dead. */
+/*
+ * Whoever still runs after a failure may wait for a lock of one that is dead, or,
+ * where no signal gets, for one to thaw the file system that is dead.
+ */
 static void end_all(void)
 {
+	int fd = open(MNT, O_RDONLY | O_CLOEXEC);
 	unsigned int i;
 
 	if (shared->failure == HANG)
@@ -1917,6 +1921,9 @@ static void end_all(void)
 	for (i = 0; i < nr_processes; i++)
 		if (shared->processes[i].pid)
 			kill(shared->processes[i].pid, SIGKILL);
+	/* Fails if it isn't frozen, which is as well. */
+	ioctl(fd, FITHAW, 0);
+	close(fd);
 }
 
 static void watch_log(int kmsg)
