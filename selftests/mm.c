@@ -38,8 +38,17 @@ static const char * const both_ways[][2] = {
 	{ "donor", "alias" },
 };
 
+/*
+ * "alias", kept, and "donor" of @size bytes.  From now on all runs on one CPU:
+ * pages that wait in the batch of another one can't be reclaimed or moved.
+ */
 static void kept_pair(struct __test_metadata *_metadata, size_t size)
 {
+	cpu_set_t one;
+
+	CPU_ZERO(&one);
+	CPU_SET(0, &one);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(one), &one));
 	make_file(_metadata, "donor", size, 1);
 	clone_file(_metadata, "donor", "alias");
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
