@@ -24,6 +24,9 @@
 #include <signal.h>
 #include <sys/xattr.h>
 
+/* Where the load has its files. */
+#define DIR MNT "/crash"
+
 #include "load.h"
 
 #define PROCESSES 4
@@ -31,8 +34,6 @@
 #define NAMES (ROOTS + 6 * PROCESSES)
 #define MAX_BLOCKS 8
 #define HANDLES 8
-
-#define DIR MNT "/crash"
 
 /* XFS_IOC_GOINGDOWN and its flags */
 #define GOINGDOWN _IOR('X', 125, __u32)
@@ -89,16 +90,6 @@ static void __noreturn __printf(1, 2) fail(const char *format, ...)
 		     #condition, errno, strerror(errno));			\
 	}									\
 } while (0)
-
-static const char *path_of(int n)
-{
-	static char paths[2][sizeof(DIR) + 16];
-	static int turn;
-
-	turn = !turn;
-	snprintf(paths[turn], sizeof(paths[turn]), DIR "/f%d", n);
-	return paths[turn];
-}
 
 static __u32 new_id(void)
 {

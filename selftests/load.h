@@ -16,6 +16,20 @@
 #define SECTOR 512
 #define DIR_MODE 0755
 
+/*
+ * Path of file number @n, in DIR, which the program defines before it includes this.
+ * The results of two calls can be used together.
+ */
+static inline const char *path_of(int n)
+{
+	static char paths[2][sizeof(DIR) + 16];
+	static int turn;
+
+	turn = !turn;
+	snprintf(paths[turn], sizeof(paths[turn]), DIR "/f%d", n);
+	return paths[turn];
+}
+
 /* Numbers that depend on the seed, and on whatever else it was mixed with. */
 struct rng {
 	__u64 state;

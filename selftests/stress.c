@@ -24,6 +24,9 @@
 #include <stddef.h>
 #include <sys/xattr.h>
 
+/* Where the load has its files. */
+#define DIR MNT "/stress"
+
 #include "load.h"
 
 #define FAMILIES 6
@@ -35,7 +38,6 @@
 #define SLOW 5			/* times longer than asked for */
 #define MAX_ERRNO 135		/* those that are counted */
 
-#define DIR MNT "/stress"
 #define CGROUP "/sys/fs/cgroup/mapping_alias_stress"
 
 #ifndef MADV_COLD
@@ -228,16 +230,6 @@ static int result(long ret)
 /*
  * The model
  */
-
-static const char *path_of(int n)
-{
-	static char paths[2][sizeof(DIR) + 16];
-	static int turn;
-
-	turn = !turn;
-	snprintf(paths[turn], sizeof(paths[turn]), DIR "/f%d", n);
-	return paths[turn];
-}
 
 static const char *path_of_fd(int fd)
 {
@@ -704,30 +696,27 @@ static int end_read(int fd, struct file *f)
 	return 0;
 }
 
-static int op_read(struct rng *r)
+static int read_by(struct rng *r, int flags, const char *what)
 {
 	struct file *f;
 	off_t offset;
 	size_t len;
-	int fd = begin_read(r, O_RDONLY, &f, &offset, &len);
+	int fd = begin_read(r, flags, &f, &offset, &len);
 
 	if (fd < 0)
 		return fd;
-	compare_read(f, fd, offset, len, "read");
+	compare_read(f, fd, offset, len, what);
 	return end_read(fd, f);
+}
+
+static int op_read(struct rng *r)
+{
+	return read_by(r, O_RDONLY, "read");
 }
 
 static int op_read_direct(struct rng *r)
 {
-	struct file *f;
-	off_t offset;
-	size_t len;
-	int fd = begin_read(r, O_RDONLY | O_DIRECT, &f, &offset, &len);
-
-	if (fd < 0)
-		return fd;
-	compare_read(f, fd, offset, len, "direct read");
-	return end_read(fd, f);
+	return read_by(r, O_RDONLY | O_DIRECT, "direct read");
 }
 
 static int op_read_map(struct rng *r)
