@@ -9,12 +9,12 @@
 #include <linux/falloc.h>
 #include <linux/fiemap.h>
 #include <linux/fsverity.h>
-#include <linux/io_uring.h>
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
 
 #include "common.h"
+#include "uring.h"
 
 /* What younger systems' headers have. */
 #define OP_FTRUNCATE 55			/* IORING_OP_FTRUNCATE */
@@ -169,52 +169,13 @@ static int do_aio_write(struct try *t)
 	return err;
 }
 
-/* Do one operation by io_uring and return its result. */
-static int uring(struct __test_metadata *_metadata,
-		 const struct io_uring_sqe *sqe)
-{
-	struct io_uring_params p = {};
-	struct io_uring_sqe *sqes;
-	struct io_uring_cqe *cqe;
-	size_t size;
-	char *ring;
-	int fd, err;
-
-	fd = syscall(__NR_io_uring_setup, 1, &p);
-	ASSERT_LE(0, fd) {
-		TH_LOG("io_uring_setup: %s", strerror(errno));
-	}
-	ASSERT_NE(0, p.features & IORING_FEAT_SINGLE_MMAP);
-	size = p.cq_off.cqes + p.cq_entries * sizeof(*cqe);
-	ring = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		    IORING_OFF_SQ_RING);
-	ASSERT_NE(MAP_FAILED, ring);
-	sqes = mmap(NULL, sizeof(*sqes), PROT_READ | PROT_WRITE, MAP_SHARED, fd,
-		    IORING_OFF_SQES);
-	ASSERT_NE(MAP_FAILED, sqes);
-
-	sqes[0] = *sqe;
-	*(__u32 *)(ring + p.sq_off.array) = 0;
-	__atomic_store_n((__u32 *)(ring + p.sq_off.tail), 1, __ATOMIC_RELEASE);
-	ASSERT_EQ(1, syscall(__NR_io_uring_enter, fd, 1, 1,
-			     IORING_ENTER_GETEVENTS, NULL, 0));
-	ASSERT_EQ(1, __atomic_load_n((__u32 *)(ring + p.cq_off.tail),
-				     __ATOMIC_ACQUIRE));
-	cqe = (void *)(ring + p.cq_off.cqes);
-	err = cqe->res;
-	munmap(sqes, sizeof(*sqes));
-	munmap(ring, size);
-	close(fd);
-	return err;
-}
-
 static int uring_open(struct try *t)
 {
 	struct io_uring_sqe sqe = {
 		.opcode = IORING_OP_OPENAT, .fd = AT_FDCWD,
 		.addr = (unsigned long)t->name, .open_flags = t->arg,
 	};
-	int fd = uring(t->_metadata, &sqe);
+	int fd = uring(&sqe);
 
 	if (fd < 0)
 		return fd;
@@ -229,7 +190,7 @@ static int uring_write(struct try *t)
 		.addr = (unsigned long)junk, .len = BLK,
 	};
 
-	return uring(t->_metadata, &sqe);
+	return uring(&sqe);
 }
 
 static int uring_fallocate(struct try *t)
@@ -239,14 +200,14 @@ static int uring_fallocate(struct try *t)
 		.len = t->arg, .addr = BLK,
 	};
 
-	return uring(t->_metadata, &sqe);
+	return uring(&sqe);
 }
 
 static int uring_ftruncate(struct try *t)
 {
 	struct io_uring_sqe sqe = { .opcode = OP_FTRUNCATE, .fd = t->fd };
 
-	return uring(t->_metadata, &sqe);
+	return uring(&sqe);
 }
 
 /* Make a pipe with a block of junk in it. */
@@ -285,7 +246,7 @@ static int uring_splice(struct try *t)
 
 	make_pipe(t, pipes);
 	sqe.splice_fd_in = pipes[0];
-	err = uring(t->_metadata, &sqe);
+	err = uring(&sqe);
 	close_pipe(pipes);
 	return err;
 }

@@ -5,6 +5,7 @@
  * that can't be emptied in proof.c, ENOMEM in failslab.c.
  */
 
+#include <endian.h>
 #include <limits.h>
 #include <poll.h>
 #include <pthread.h>
@@ -881,6 +882,71 @@ TEST_F(fs, unreadable)
 	close(donor);
 	ASSERT_EQ(0, umount("fs"));
 	close(loop);
+}
+
+/*
+ * Change a byte of the block map of inode @ino in the file system that is in the
+ * file @image: a block that begins like struct xfs_btree_block, with 64-bit
+ * pointers and checksum, of which @ino is the owner.
+ */
+static void damage_map(struct __test_metadata *_metadata, const char *image,
+		       ino_t ino)
+{
+	static unsigned char block[BLK];
+	int fd = xopen(_metadata, image, O_RDWR);
+	unsigned int damaged = 0;
+	__be64 owner;
+	off_t pos;
+
+	for (pos = lseek(fd, 0, SEEK_DATA); pos >= 0;
+	     pos = lseek(fd, pos + BLK, SEEK_DATA)) {
+		ASSERT_EQ(BLK, pread(fd, block, BLK, pos));
+		memcpy(&owner, block + 56, sizeof(owner));
+		if (memcmp(block, "BMA3", 4) || be64toh(owner) != ino)
+			continue;
+		block[100] ^= 1;
+		ASSERT_EQ(BLK, pwrite(fd, block, BLK, pos));
+		damaged++;
+	}
+	ASSERT_LT(0, damaged);
+	close(fd);
+}
+
+/* A block map that can be read, but not believed. */
+TEST_F(fs, damaged)
+{
+	static const char * const names[] = { "alias", "donor" };
+	int loop, alias, donor;
+	char dev[64];
+	ino_t ino;
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		ASSERT_TRUE(!mkdir("fs", 0755) || errno == EEXIST);
+		loop = make_loop(_metadata, "image", dev);
+		ASSERT_TRUE(make_fs(_metadata, variant, dev));
+		ASSERT_EQ(0, mount(dev, "fs", variant->type, 0, NULL));
+		ASSERT_EQ(0, chdir("fs"));
+		fragmented_pair(_metadata, 200);
+		ino = ino_of(_metadata, names[i]);
+		ASSERT_EQ(0, chdir(".."));
+		ASSERT_EQ(0, umount("fs"));
+		damage_map(_metadata, "image", ino);
+		ASSERT_EQ(0, mount(dev, "fs", variant->type, 0, NULL));
+
+		alias = xopen(_metadata, "fs/alias", O_RDONLY);
+		donor = xopen(_metadata, "fs/donor", O_RDONLY);
+		EXPECT_EQ(-EUCLEAN, alias_fd(alias, donor, 0));
+		EXPECT_EQ(-EUCLEAN, alias_fd(alias, donor, KEEP));
+		EXPECT_EQ(ORDINARY, info_fd(_metadata, alias).state);
+		EXPECT_EQ(ORDINARY, info_fd(_metadata, donor).state);
+		EXPECT_EQ(0, try_open("fs/alias", O_RDWR));
+		EXPECT_EQ(0, try_open("fs/donor", O_RDWR));
+		close(alias);
+		close(donor);
+		ASSERT_EQ(0, umount("fs"));
+		close(loop);
+	}
 }
 
 TEST_HARNESS_MAIN

@@ -241,6 +241,8 @@ TEST_F(fs, unlink_donor_of_open_alias)
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "second"));
 	EXPECT_EQ(-ENOENT, alias_file("alias", "alias", KEEP));
 	EXPECT_EQ(ALIAS, info_fd(_metadata, fd).state);
+	/* What is true already can be asked for again. */
+	EXPECT_EQ(0, alias_file("alias", "alias", 0));
 
 	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
 	close(fd);

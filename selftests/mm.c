@@ -5,8 +5,11 @@
  * theirs.
  */
 
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
 #include <linux/aio_abi.h>
-#include <linux/io_uring.h>
+#include <linux/fiemap.h>
 #include <linux/kernel-page-flags.h>
 #include <linux/userfaultfd.h>
 #include <sys/sendfile.h>
@@ -14,6 +17,7 @@
 #include <sys/uio.h>
 
 #include "common.h"
+#include "uring.h"
 
 #ifndef UFFD_FEATURE_WP_ASYNC
 #define UFFD_FEATURE_WP_ASYNC 0x8000
@@ -25,9 +29,6 @@
 #ifndef MADV_SOFT_OFFLINE
 #define MADV_SOFT_OFFLINE 101
 #endif
-
-#define HUGE_PAGES 512
-#define HUGE_SIZE ((size_t)HUGE_PAGES * BLK)
 
 #define TRACING "/sys/kernel/tracing"
 #define INSTANCE TRACING "/instances/mapping_alias"
@@ -369,6 +370,105 @@ TEST_F(fs, collapse)
 	EXPECT_TRUE(file_has(_metadata, "alias", HUGE_SIZE, 1));
 }
 
+/* Where the first block of a file is on disk. */
+static off_t first_block(struct __test_metadata *_metadata, int fd)
+{
+	struct {
+		struct fiemap head;
+		struct fiemap_extent extent;
+	} map = { .head = { .fm_length = BLK, .fm_extent_count = 1 } };
+
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_FIEMAP, &map));
+	ASSERT_EQ(1, map.head.fm_mapped_extents);
+	return map.extent.fe_physical;
+}
+
+static long microseconds(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
+}
+
+struct collapse {
+	void *map;
+	atomic_bool begin;
+	long duration;		/* microseconds */
+};
+
+static void *do_collapse(void *arg)
+{
+	struct collapse *collapse = arg;
+	long start;
+
+	while (!collapse->begin)
+		;
+	start = microseconds();
+	madvise(collapse->map, HUGE_SIZE, MADV_COLLAPSE);
+	collapse->duration = microseconds() - start;
+	return NULL;
+}
+
+/*
+ * A huge page that is made from a page cache while that is emptied has what was
+ * there, and what is read afterwards has to come from the disk.  So make the two
+ * differ, at some moment or other of the collapse.
+ */
+TEST_F(fs, collapse_while_emptied)
+{
+	int round, donor, alias, disk, err, successes = 0;
+	long start, longest = 1000, delay;
+	struct collapse collapse;
+	pthread_t thread;
+	unsigned char *block;
+
+	block = aligned_alloc(BLK, BLK);
+	ASSERT_NE(NULL, block);
+	disk = xopen(_metadata, self->dev, O_RDWR | O_DIRECT);
+	for (round = 0; round < 40; round++) {
+		donor = xopen(_metadata, "donor", O_RDWR | O_CREAT | O_TRUNC);
+		/* At once it would be a huge page. */
+		write_pattern(_metadata, donor, 0, HUGE_SIZE / 2, 1);
+		write_pattern(_metadata, donor, HUGE_SIZE / 2, HUGE_SIZE / 2, 1);
+		ASSERT_EQ(0, fsync(donor));
+		clone_file(_metadata, "donor", "alias");
+		memset(block, round, BLK);
+		ASSERT_EQ(BLK, pwrite(disk, block, BLK, first_block(_metadata, donor)));
+		close(donor);
+
+		collapse = (struct collapse){
+			.map = map_aligned(_metadata, "donor", HUGE_SIZE,
+					   PROT_READ | PROT_EXEC),
+		};
+		donor = xopen(_metadata, "donor", O_RDONLY);
+		alias = xopen(_metadata, "alias", O_RDONLY);
+		ASSERT_EQ(0, pthread_create(&thread, NULL, do_collapse, &collapse));
+		delay = rand() % longest;
+		collapse.begin = true;
+		for (start = microseconds(); microseconds() - start < delay; )
+			;
+		err = alias_fd(alias, donor, 0);
+		EXPECT_TRUE(!err || err == -EBUSY);
+		ASSERT_EQ(0, pthread_join(thread, NULL));
+		longest = (longest + collapse.duration) / 2 + 1;
+		if (!err) {
+			successes++;
+			ASSERT_EQ(BLK, pread(donor, block, BLK, 0));
+			EXPECT_EQ(round, block[0]);
+			EXPECT_EQ(round, block[BLK - 1]);
+		}
+		ASSERT_EQ(0, munmap(collapse.map, HUGE_SIZE));
+		close(alias);
+		close(donor);
+		ASSERT_EQ(0, unlink("alias"));
+		ASSERT_EQ(0, unlink("donor"));
+	}
+	EXPECT_LT(0, successes);
+	close(disk);
+	free(block);
+}
+
 /* Memory that is locked through one file stays, for the other one as well. */
 TEST_F(fs, mlock)
 {
@@ -495,30 +595,63 @@ TEST_F(fs, soft_offline)
 }
 
 /*
- * Take most of the free memory, as huge pages, which nobody has to clear.  What
- * is read meanwhile goes where memory is used last, and compaction begins.
+ * Who mapped the file before it became an alias has pages of its own.  If one is
+ * lost, all such users have another one then, and who came later has what he had;
+ * and the other way round.
  */
-static void *take_memory(struct __test_metadata *_metadata, size_t *len)
+TEST_F(fs, memory_failure_mapped_before)
 {
-	const char *free = strstr(read_text(_metadata, "/proc/meminfo"),
-				  "\nMemFree:");
-	char pages[32];
-	void *map;
+	const size_t victim = 3 * BLK;
+	struct user early, late;
+	unsigned char *maps[2];
+	__u64 old, other;
+	int i;
 
-	ASSERT_NE(NULL, free);
-	*len = strtoul(free + strlen("\nMemFree:"), NULL, 10) * 1024 / 10 * 9;
-	*len -= *len % HUGE_SIZE;
-	snprintf(pages, sizeof(pages), "%zu", *len / HUGE_SIZE);
-	write_text(_metadata, "/proc/sys/vm/nr_overcommit_hugepages", pages);
-	map = mmap(NULL, *len, PROT_READ,
-		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
-	ASSERT_NE(MAP_FAILED, map);
-	return map;
+	make_file(_metadata, "donor", PAIR_SIZE, 1);
+	clone_file(_metadata, "donor", "alias");
+	maps[0] = map_file(_metadata, "alias", PAIR_SIZE);
+	early = start_user(_metadata, NULL, "alias", PAIR_SIZE);
+	ask_user(_metadata, &early, 0);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	forget(_metadata, "donor");
+	read_small(_metadata, "alias", 0, PAIR_SIZE);
+	maps[1] = map_file(_metadata, "alias", PAIR_SIZE);
+	late = start_user(_metadata, NULL, "donor", PAIR_SIZE);
+
+	for (i = 0; i < 2; i++) {
+		struct user *same = i ? &late : &early;
+		struct user *another = i ? &early : &late;
+
+		old = frame_of(_metadata, maps[i] + victim);
+		other = frame_of(_metadata, maps[!i] + victim);
+		ASSERT_NE(old, other);
+		ASSERT_EQ(old, ask_user(_metadata, same, victim));
+		ASSERT_EQ(other, ask_user(_metadata, another, victim));
+
+		ASSERT_EQ(0, madvise(maps[i] + victim, BLK, MADV_HWPOISON)) {
+			TH_LOG("madvise: %s", strerror(errno));
+		}
+		EXPECT_NE(old, frame_of(_metadata, maps[i] + victim));
+		EXPECT_EQ(frame_of(_metadata, maps[i] + victim),
+			  ask_user(_metadata, same, victim));
+		EXPECT_EQ(other, frame_of(_metadata, maps[!i] + victim));
+		EXPECT_EQ(other, ask_user(_metadata, another, victim));
+		EXPECT_TRUE(map_has(maps[0], PAIR_SIZE, 1));
+		EXPECT_TRUE(map_has(maps[1], PAIR_SIZE, 1));
+		put_back(_metadata, old);
+	}
+	end_user(_metadata, &early);
+	end_user(_metadata, &late);
+	ASSERT_EQ(0, munmap(maps[0], PAIR_SIZE));
+	ASSERT_EQ(0, munmap(maps[1], PAIR_SIZE));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
 }
 
 /*
  * Compaction moves pages that are in use, wherever it finds them.  Which ones
  * can't be told beforehand, nor if it has to; soft offlining surely moves one.
+ * What is read while most memory is taken goes where memory is used last, where
+ * compaction begins.
  */
 TEST_F(fs, compaction)
 {
@@ -531,15 +664,13 @@ TEST_F(fs, compaction)
 
 	kept_pair(_metadata, size);
 	forget(_metadata, "donor");
-	taken = take_memory(_metadata, &len);
+	taken = take_memory(_metadata, 256 << 20, &len);
 	read_small(_metadata, "alias", 0, size);
 	maps[0] = map_file(_metadata, "alias", size);
 	maps[1] = map_file(_metadata, "donor", size);
 	user = start_user(_metadata, NULL, "donor", size);
 	ask_user(_metadata, &user, 0);
-	ASSERT_EQ(0, munmap(taken, len));
-	write_text(_metadata, "/proc/sys/vm/nr_overcommit_hugepages", "0");
-
+	give_memory_back(_metadata, taken, len);
 	write_text(_metadata, "/proc/sys/vm/compact_memory", "1");
 	EXPECT_TRUE(same_frames(_metadata, maps[0], maps[1], PAGES));
 	EXPECT_EQ(frame_of(_metadata, maps[0] + size - BLK),
@@ -988,40 +1119,12 @@ static int by_aio(int fd, void *buf)
 
 static int by_io_uring(int fd, void *buf)
 {
-	struct io_uring_params p = { .flags = 0 };
-	struct io_uring_sqe *sqe;
-	unsigned char *sq, *cq;
-	int ring, res = -EIO;
-	size_t sq_size, cq_size;
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_READ, .fd = fd,
+		.addr = (unsigned long)buf, .len = PAIR_SIZE,
+	};
+	int res = uring(&sqe);
 
-	ring = syscall(__NR_io_uring_setup, 1, &p);
-	if (ring < 0)
-		return -errno;
-	sq_size = p.sq_off.array + p.sq_entries * sizeof(__u32);
-	cq_size = p.cq_off.cqes + p.cq_entries * sizeof(struct io_uring_cqe);
-	sq = mmap(NULL, sq_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-		  IORING_OFF_SQ_RING);
-	cq = mmap(NULL, cq_size, PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-		  IORING_OFF_CQ_RING);
-	sqe = mmap(NULL, sizeof(*sqe), PROT_READ | PROT_WRITE, MAP_SHARED, ring,
-		   IORING_OFF_SQES);
-	if (sq != MAP_FAILED && cq != MAP_FAILED && sqe != MAP_FAILED) {
-		memset(sqe, 0, sizeof(*sqe));
-		sqe->opcode = IORING_OP_READ;
-		sqe->fd = fd;
-		sqe->addr = (unsigned long)buf;
-		sqe->len = PAIR_SIZE;
-		*(__u32 *)(sq + p.sq_off.array) = 0;
-		__atomic_store_n((__u32 *)(sq + p.sq_off.tail), 1,
-				 __ATOMIC_RELEASE);
-		if (syscall(__NR_io_uring_enter, ring, 1, 1,
-			    IORING_ENTER_GETEVENTS, NULL, 0) == 1)
-			res = ((struct io_uring_cqe *)(cq + p.cq_off.cqes))->res;
-	}
-	munmap(sq, sq_size);
-	munmap(cq, cq_size);
-	munmap(sqe, sizeof(*sqe));
-	close(ring);
 	return res == PAIR_SIZE ? 0 : res < 0 ? res : -EIO;
 }
 

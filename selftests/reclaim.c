@@ -61,48 +61,46 @@ static void end_pressure(struct __test_metadata *_metadata, pid_t pid)
 	EXPECT_TRUE(WIFSIGNALED(status));
 }
 
-/*
- * Under pressure, inodes without users go, but kept aliases and their donor
- * stay, and so do those in use, until their last user is gone.
- */
-TEST_F(fs, pressure)
-{
-	enum { FILES = 200, PLAIN = 400 };
-	int fds[FILES], i, donor;
-	pid_t pid;
-	long inodes;
+/* Files for a test of pressure. */
+enum { ALIASES = 200, PLAIN = 400 };
 
-	make_cgroup(_metadata, "pressure");
-	write_text(_metadata, cgroup_file("pressure", "memory.max"), "24M");
-	enter_cgroup(_metadata, "pressure");
-	close(xopen(_metadata, "big", O_RDWR | O_CREAT));
-	ASSERT_EQ(0, truncate("big", 32 << 20));
+/*
+ * Make a donor, ALIASES aliases, of which odd ones are kept and even ones are in
+ * use in @fds, and PLAIN other files.  Return the donor's descriptor.
+ */
+static int make_many(struct __test_metadata *_metadata, int fds[ALIASES])
+{
+	int i, donor;
+
 	make_file(_metadata, "donor", SIZE, 1);
 	for (i = 0; i < PLAIN; i++)
 		close(xopen(_metadata, numbered("plain", i),
 			    O_RDWR | O_CREAT));
-	for (i = 0; i < FILES; i++) {
+	for (i = 0; i < ALIASES; i++) {
 		clone_file(_metadata, "donor", numbered("alias", i));
 		fds[i] = xopen(_metadata, numbered("alias", i), O_RDONLY);
 		ASSERT_EQ(0, alias_file(numbered("alias", i), "donor",
 					i % 2 ? KEEP : 0));
+		if (i % 2)
+			close(fds[i]);
 	}
 	sync();
-	enter_cgroup(_metadata, "");
-
-	/* Odd ones are kept and even ones in use. */
-	for (i = 1; i < FILES; i += 2)
-		close(fds[i]);
 	donor = xopen(_metadata, "donor", O_RDONLY);
-	ASSERT_EQ(FILES, info_fd(_metadata, donor).nr_aliases);
-	inodes = nr_inodes(_metadata);
-	pid = start_pressure(_metadata, "pressure", "big");
-	for (i = 0; nr_inodes(_metadata) > inodes - PLAIN / 2 && i < 1000; i++)
-		usleep(50000);
-	EXPECT_GE(inodes - PLAIN / 2, nr_inodes(_metadata));
+	ASSERT_EQ(ALIASES, info_fd(_metadata, donor).nr_aliases);
+	return donor;
+}
 
-	EXPECT_EQ(FILES, info_fd(_metadata, donor).nr_aliases);
-	for (i = 0; i < FILES; i++) {
+/*
+ * See that all aliases are there, then end the use of even ones and the keeping
+ * of every other odd one.
+ */
+static void check_many(struct __test_metadata *_metadata, int donor,
+		       const int fds[ALIASES])
+{
+	int i;
+
+	EXPECT_EQ(ALIASES, info_fd(_metadata, donor).nr_aliases);
+	for (i = 0; i < ALIASES; i++) {
 		if (i % 2 == 0) {
 			EXPECT_EQ(ALIAS, info_fd(_metadata, fds[i]).state);
 			EXPECT_TRUE(fd_has(_metadata, fds[i], 0, SIZE, 1));
@@ -116,22 +114,76 @@ TEST_F(fs, pressure)
 			ASSERT_EQ(0, release_file(numbered("alias", i)));
 		}
 	}
-	EXPECT_EQ(FILES / 4, info_fd(_metadata, donor).nr_aliases);
-	end_pressure(_metadata, pid);
+	EXPECT_EQ(ALIASES / 4, info_fd(_metadata, donor).nr_aliases);
 	close(donor);
+}
 
-	/* The donor, which nobody uses but its aliases, is still what it was. */
-	reclaim_cgroup(_metadata, "pressure");
-	EXPECT_EQ(FILES / 4, info_file(_metadata, "donor").nr_aliases);
-	for (i = 0; i < FILES; i++)
+/*
+ * See that after another time of pressure only those that are kept are left, and
+ * the donor, which nobody uses but its aliases, is still what it was.
+ */
+static void check_kept(struct __test_metadata *_metadata)
+{
+	int i;
+
+	EXPECT_EQ(ALIASES / 4, info_file(_metadata, "donor").nr_aliases);
+	for (i = 0; i < ALIASES; i++)
 		EXPECT_EQ(i % 4 == 1 ? KEPT : ORDINARY,
 			  state_of(_metadata, numbered("alias", i)));
 	ASSERT_EQ(0, release_file("donor"));
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
 	EXPECT_EQ(0, try_open("donor", O_RDWR));
 	EXPECT_TRUE(file_has(_metadata, "alias1", SIZE, 1));
+}
+
+/*
+ * Under pressure, inodes without users go, but kept aliases and their donor
+ * stay, and so do those in use, until their last user is gone.
+ */
+TEST_F(fs, pressure)
+{
+	int fds[ALIASES], i, donor;
+	pid_t pid;
+	long inodes;
+
+	make_cgroup(_metadata, "pressure");
+	write_text(_metadata, cgroup_file("pressure", "memory.max"), "24M");
+	enter_cgroup(_metadata, "pressure");
+	close(xopen(_metadata, "big", O_RDWR | O_CREAT));
+	ASSERT_EQ(0, truncate("big", 32 << 20));
+	donor = make_many(_metadata, fds);
+	enter_cgroup(_metadata, "");
+
+	inodes = nr_inodes(_metadata);
+	pid = start_pressure(_metadata, "pressure", "big");
+	for (i = 0; nr_inodes(_metadata) > inodes - PLAIN / 2 && i < 1000; i++)
+		usleep(50000);
+	EXPECT_GE(inodes - PLAIN / 2, nr_inodes(_metadata));
+	check_many(_metadata, donor, fds);
+	end_pressure(_metadata, pid);
+
+	reclaim_cgroup(_metadata, "pressure");
+	check_kept(_metadata);
 	reclaim_cgroup(_metadata, "pressure");
 	ASSERT_EQ(0, rmdir(cgroup_file("pressure", "")));
+}
+
+/* "donor" of @size bytes, and its kept alias "low/alias" for an overlay. */
+static void pair_below(struct __test_metadata *_metadata, size_t size)
+{
+	ASSERT_EQ(0, mkdir("low", 0755));
+	make_file(_metadata, "donor", size, 1);
+	clone_file(_metadata, "donor", "low/alias");
+	ASSERT_EQ(0, alias_file("low/alias", "donor", KEEP));
+}
+
+/* Show "low" as "m". */
+static void mount_overlay(struct __test_metadata *_metadata)
+{
+	ASSERT_EQ(0, mkdir("empty", 0755));
+	ASSERT_EQ(0, mkdir("m", 0755));
+	ASSERT_EQ(0, mount("overlay", "m", "overlay", 0,
+			   "lowerdir=low:empty"));
 }
 
 /*
@@ -139,23 +191,21 @@ TEST_F(fs, pressure)
  * shrinker may be who drops the last reference to an alias.  The final iput of
  * its donor, which has no name, must not be made there.
  */
-enum shrink { SLAB, CGROUP, FROZEN };
+enum shrink { SLAB, CGROUP, CGROUP_LAZYTIME, FROZEN };
 
 static void evict_by(struct __test_metadata *_metadata, enum shrink how)
 {
 	unsigned char *map;
 	pid_t pid;
 	int dir, i;
+	char byte;
 
+	if (how == CGROUP_LAZYTIME)
+		ASSERT_EQ(0, mount(NULL, MNT, NULL, MS_REMOUNT | MS_LAZYTIME |
+				   MS_STRICTATIME, NULL));
 	make_cgroup(_metadata, "shrink");
-	ASSERT_EQ(0, mkdir("low", 0755));
-	ASSERT_EQ(0, mkdir("empty", 0755));
-	ASSERT_EQ(0, mkdir("m", 0755));
-	make_file(_metadata, "donor", SIZE, 1);
-	clone_file(_metadata, "donor", "low/alias");
-	ASSERT_EQ(0, alias_file("low/alias", "donor", KEEP));
-	ASSERT_EQ(0, mount("overlay", "m", "overlay", 0,
-			   "lowerdir=low:empty"));
+	pair_below(_metadata, SIZE);
+	mount_overlay(_metadata);
 	drop_caches(_metadata, "2");
 
 	pid = fork();
@@ -170,13 +220,17 @@ static void evict_by(struct __test_metadata *_metadata, enum shrink how)
 	EXPECT_EQ(ALIAS, state_of(_metadata, "low/alias"));
 	EXPECT_EQ(-ETXTBSY, try_open("low/alias", O_RDWR));
 	EXPECT_EQ(-EBUSY, remount_ro());
+	/* A time of access that is still to be written. */
+	dir = xopen(_metadata, "low/alias", O_RDONLY);
+	EXPECT_EQ(1, read(dir, &byte, 1));
+	close(dir);
 
 	dir = xopen(_metadata, ".", O_RDONLY);
 	if (how == FROZEN)
 		ASSERT_EQ(0, ioctl(dir, FIFREEZE, 0));
 	/* What was used recently is spared at first. */
 	for (i = 0; i < 10; i++) {
-		if (how == CGROUP)
+		if (how == CGROUP || how == CGROUP_LAZYTIME)
 			reclaim_cgroup(_metadata, "shrink");
 		else
 			write_text(_metadata, "/proc/sys/vm/drop_caches", "2");
@@ -204,9 +258,134 @@ TEST_F(fs, evicted_by_cgroup)
 	evict_by(_metadata, CGROUP);
 }
 
+TEST_F(fs, evicted_by_cgroup_lazytime)
+{
+	evict_by(_metadata, CGROUP_LAZYTIME);
+}
+
 TEST_F(fs, evicted_while_frozen)
 {
 	evict_by(_metadata, FROZEN);
+}
+
+/* Have all of @name in a pipe, and the file not open. */
+static int take_into_pipe(struct __test_metadata *_metadata, const char *name)
+{
+	int fd = xopen(_metadata, name, O_RDONLY), pipes[2];
+	ssize_t len, left;
+
+	ASSERT_EQ(0, pipe(pipes));
+	for (left = PAIR_SIZE; left; left -= len) {
+		len = splice(fd, NULL, pipes[1], NULL, left, 0);
+		ASSERT_LT(0, len);
+	}
+	close(pipes[1]);
+	close(fd);
+	return pipes[0];
+}
+
+/* Write something else to all of @name, as soon as that is possible. */
+static void overwrite(struct __test_metadata *_metadata, const char *name, bool soon)
+{
+	int i, fd = -ETXTBSY;
+
+	for (i = 0; fd == -ETXTBSY && (!i || (soon && i < 500)); i++) {
+		if (i)
+			usleep(20000);
+		fd = open(name, O_RDWR | O_CLOEXEC);
+		if (fd < 0)
+			fd = -errno;
+	}
+	ASSERT_LE(0, fd) {
+		TH_LOG("%s: %s", name, strerror(-fd));
+	}
+	write_pattern(_metadata, fd, 0, PAIR_SIZE, 7);
+	close(fd);
+}
+
+/* How the last user of an alias goes. */
+enum last { BY_RELEASE, BY_CLOSE, BY_UNLINK, BY_RECLAIM };
+
+/*
+ * What was read of an alias without copying must stay as it was when the alias is
+ * none any more and its donor, or another file, is written to.
+ */
+static void late_read(struct __test_metadata *_metadata, enum last how,
+		      const char *taken, const char *written)
+{
+	static unsigned char buf[PAIR_SIZE];
+	int user = -1, pipe;
+	ssize_t len, got;
+	pid_t pid;
+	int i;
+
+	pair_below(_metadata, PAIR_SIZE);
+	if (how == BY_RECLAIM) {
+		make_cgroup(_metadata, "shrink");
+		mount_overlay(_metadata);
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			enter_cgroup(_metadata, "shrink");
+			_exit(try_open("m/alias", O_RDONLY) < 0);
+		}
+		ASSERT_EQ(0, child_result(_metadata, pid));
+		ASSERT_EQ(0, release_file("low/alias"));
+	}
+	pipe = take_into_pipe(_metadata, taken);
+	if (how == BY_CLOSE)
+		user = xopen(_metadata, "low/alias", O_RDONLY);
+	if (how != BY_UNLINK)
+		ASSERT_EQ(0, release_file("low/alias"));
+	EXPECT_EQ(how == BY_RELEASE ? ORDINARY : DONOR,
+		  state_of(_metadata, "donor"));
+	close(user);
+	if (how == BY_UNLINK)
+		ASSERT_EQ(0, unlink("low/alias"));
+	for (i = 0; how == BY_RECLAIM && i < 10; i++)
+		reclaim_cgroup(_metadata, "shrink");
+
+	overwrite(_metadata, written, how == BY_RECLAIM);
+	for (got = 0; got < (ssize_t)PAIR_SIZE; got += len) {
+		len = read(pipe, buf + got, PAIR_SIZE - got);
+		ASSERT_LT(0, len);
+	}
+	EXPECT_TRUE(map_has(buf, PAIR_SIZE, 1));
+	close(pipe);
+	EXPECT_TRUE(file_has(_metadata, written, PAIR_SIZE, 7));
+	if (how != BY_UNLINK) {
+		EXPECT_TRUE(file_has(_metadata, strcmp(written, "donor") ?
+				     "donor" : "low/alias", PAIR_SIZE, 1));
+	}
+	if (how == BY_RECLAIM) {
+		ASSERT_EQ(0, umount("m"));
+		ASSERT_EQ(0, rmdir(cgroup_file("shrink", "")));
+	}
+}
+
+TEST_F(fs, late_read_released)
+{
+	late_read(_metadata, BY_RELEASE, "low/alias", "donor");
+}
+
+TEST_F(fs, late_read_closed)
+{
+	late_read(_metadata, BY_CLOSE, "low/alias", "donor");
+}
+
+TEST_F(fs, late_read_unlinked)
+{
+	late_read(_metadata, BY_UNLINK, "low/alias", "donor");
+}
+
+TEST_F(fs, late_read_reclaimed)
+{
+	late_read(_metadata, BY_RECLAIM, "low/alias", "donor");
+}
+
+TEST_F(fs, late_read_of_donor)
+{
+	late_read(_metadata, BY_RELEASE, "donor", "low/alias");
 }
 
 /* In what state a pair of files can be when the file system goes. */
