@@ -20,7 +20,7 @@ kmake()
 		export CCACHE_DIR=$CACHE/ccache
 		cc="ccache $cc"
 	fi
-	nice make -C "$src" O="$obj" -j"$(nproc)" CC="$cc" LOCALVERSION= \
+	nice make -C "$src" O="$obj" -j$(($(nproc) + 1)) CC="$cc" LOCALVERSION= \
 		KBUILD_BUILD_TIMESTAMP=@0 KBUILD_BUILD_VERSION=1 \
 		KBUILD_BUILD_USER=refalias KBUILD_BUILD_HOST=localhost "$@"
 }
@@ -159,8 +159,8 @@ build_image()
 		take_lock 9 -x "$CACHE/obj/$name.lock"
 	fi
 	while [[ ! -e $image ]]; do
-		guess='5 to 10'
-		[[ -e $obj/vmlinux.o ]] && guess='1 to 10'
+		guess='10 to 15'
+		[[ -e $obj/vmlinux.o ]] && guess='1 to 15'
 		say "building the $what $config kernel, $guess minutes on 2 cores; log: $obj.log"
 		start=$SECONDS
 		make_image "$src" "$obj" "$TMP/bzImage" "${fragments[@]}"

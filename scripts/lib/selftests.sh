@@ -22,3 +22,10 @@ build_selftests()
 		die "the selftests can't be compiled"
 	}
 }
+
+# list_selftests OUT: the programs that run on any kernel with the series, a line each
+list_selftests()
+{
+	# shellcheck disable=SC2016 # for make to expand
+	make_selftests "$1" --eval='names: ; @printf "%s\n" $(notdir $(TEST_GEN_PROGS))' names
+}
