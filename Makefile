@@ -8,7 +8,7 @@ DURATION ?= 10m
 SEED ?= 1
 COUNT ?= 100
 
-.PHONY: all help demo test stress crash regress mutants check-kernel lint install uninstall clean
+.PHONY: all help demo test stress crash regress mutants coverage check-kernel lint install uninstall clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -28,6 +28,7 @@ help:
 	@echo 'make regress       other tests on the unpatched and the patched kernel, compared'
 	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
+	@echo 'make coverage      which lines of the new kernel code do the tests execute?'
 	@echo 'make lint          static checks of scripts and C files'
 	@echo 'make clean         remove what was built here'
 	@echo
@@ -54,6 +55,9 @@ regress:
 
 mutants:
 	@scripts/run-mutants $(if $(LIST),--list) $(ONLY)
+
+coverage:
+	@scripts/coverage
 
 lint:
 	scripts/lint

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -31,7 +32,7 @@ static void alias_one(struct file *donor, int donor_fd, struct file *file)
 
 void alias(struct file *donor, struct file **member, size_t n, bool dry_run)
 {
-	static bool told;
+	static atomic_flag told = ATOMIC_FLAG_INIT;
 	int donor_fd = -1;
 	size_t i;
 
@@ -40,10 +41,8 @@ void alias(struct file *donor, struct file **member, size_t n, bool dry_run)
 
 		if (file->reason != REASON_NONE || file->kept)
 			continue;
-		if (!mapping_supported() && !told) {
+		if (!mapping_supported() && !atomic_flag_test_and_set(&told))
 			mapping_missing(!dry_run);
-			told = true;
-		}
 		if (dry_run) {
 			file->aliased = true;
 			continue;

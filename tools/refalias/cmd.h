@@ -7,10 +7,12 @@
 
 #include <stdbool.h>
 
+#include "store.h"
 #include "walk.h"
 
 struct options {
 	struct selection selection;
+	struct stores stores;	/* with layers to walk beside the paths */
 	unsigned int threads;	/* to read with */
 	const char *manifest;	/* NULL: the default one */
 	bool immutable;
@@ -32,6 +34,12 @@ struct command {
 	/* Gets what is left after the options; returns the exit status. */
 	int (*run)(char **arguments, int n, const struct options *options);
 };
+
+/*
+ * Walk what a command is about: the @n @paths and the layers of the stores, or
+ * what the manifest lists.
+ */
+void cmd_walk(char **paths, int n, const struct options *options, struct walked *walked);
 
 int cmd_run(char **paths, int n, const struct options *options);
 int cmd_scan(char **paths, int n, const struct options *options);

@@ -9,6 +9,7 @@
 #include "msg.h"
 #include "prove.h"
 #include "report.h"
+#include "users.h"
 
 /* Whether it makes sense to try @file with @donor; a message if not. */
 static bool fits(const struct file *donor, struct file *file)
@@ -45,15 +46,16 @@ static bool may_share(const struct file *donor, struct file *file)
 static bool same_content(struct file *donor, struct file *file, const struct options *options)
 {
 	struct file *both[] = { donor, file };
+	const struct files files = { .file = both, .n = 2 };
 
-	if (donor->layout == file->layout)
+	if (donor->blocks == file->blocks)
 		return true;
 	if (options->no_reflink) {
 		file_error(file, "has other blocks than the donor", 0,
 			   "leave out --no-reflink to make it a reflink of it");
 		return false;
 	}
-	hash_add(both, 2);
+	hash_add(&files, 0, 2);
 	hash_run(1);
 	if (hash_equal(donor, file))
 		return true;
@@ -68,20 +70,20 @@ static void pair(struct file *donor, struct file *file, const struct options *op
 {
 	struct file *both[] = { donor, file };
 
-	if (prove(both, 2) < 2 || !may_share(donor, file))
-		goto out;
+	prove_look(both, 2);
+	if (prove_sort(both, 2) < 2 || !may_share(donor, file))
+		return;
 	if (options->dry_run && !same_content(donor, file, options))
-		goto out;
+		return;
 	file->identical = true;
 	donor->identical = true;
 	file->donor = donor;
-	file->kept = donor_serves(donor, file) && file->info.state & FS_MAPPING_INFO_KEPT;
+	file->kept = donor_serves(donor, file) && file->state & FS_MAPPING_INFO_KEPT;
 	if (!options->no_reflink)
-		totals->disk_saved += dedupe(donor, &file, 1, options->dry_run);
+		dedupe(donor, &file, 1, options->dry_run);
+	totals->disk_saved += dedupe_freed(both, 2);
 	if (!options->no_alias)
 		alias(donor, &file, 1, options->dry_run);
-out:
-	prove_free(both, 2);
 }
 
 /* What run may pass over silently is an error with a file that was named. */
@@ -112,13 +114,15 @@ int cmd_pair(char **paths, int n, const struct options *options)
 			pair(donor, file, options, &totals);
 		if (donor->reason == REASON_NONE)
 			insist(file);
-		report_count(&totals, &file, 1);
-		free(file);
+		files_add(&walked.files, file);
 	}
 	insist(donor);
 	totals.groups = donor->identical;
-	report_count(&totals, &donor, 1);
+	files_add(&walked.files, donor);
+	report_count(&totals, walked.files.file, walked.files.n);
+	if (!options->dry_run)
+		totals.opened_before = users_count(&walked.files, true);
 	status = report("run", &totals, &walked, NULL, options->dry_run, options->json);
-	free(donor);
+	files_free(&walked.files);
 	return status;
 }

@@ -5,44 +5,36 @@
 #include <unistd.h>
 
 #include "cmd.h"
-#include "group.h"
 #include "immutable.h"
 #include "manifest.h"
 #include "mapping.h"
 #include "msg.h"
+#include "sharing.h"
 #include "table.h"
-#include "walk.h"
 
 struct released {
+	const struct options *options;
 	size_t aliases, donors;
 };
 
-static void release(struct file *file, const struct options *options,
-		    struct released *released)
+static void release(struct file *file, int fd, const struct fs_mapping_info *info, void *data)
 {
-	int fd = file_open(file);
+	struct released *released = data;
 
-	if (fd < 0)
+	if (!released->options->dry_run && mapping_release(fd) < 0) {
+		file_error(file, "FS_IOC_MAPPING_RELEASE", errno, describe_release_error(errno));
 		return;
-	if (mapping_info(fd, &file->info) < 0) {
-		file_error(file, "FS_IOC_MAPPING_INFO", errno, describe_info_error(errno));
-	} else if (file->info.state) {
-		if (!options->dry_run && mapping_release(fd) < 0) {
-			file_error(file, "FS_IOC_MAPPING_RELEASE", errno,
-				   describe_release_error(errno));
-		} else {
-			if (file->info.state & FS_MAPPING_INFO_ALIAS)
-				released->aliases++;
-			else
-				released->donors++;
-			file_verbose(file, "released");
-		}
 	}
-	close(fd);
+	if (info->state & FS_MAPPING_INFO_ALIAS)
+		released->aliases++;
+	else
+		released->donors++;
+	file_verbose(file, "released");
 }
 
-static void print_released(const struct released *released, const struct options *options)
+static void print_released(const struct released *released)
 {
+	const struct options *options = released->options;
 	static const struct column columns[] = {
 		{ .name = "aliases", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "donors", .json_type = SCOLS_JSON_NUMBER },
@@ -51,7 +43,6 @@ static void print_released(const struct released *released, const struct options
 	};
 	struct table *table;
 
-	progress_end();
 	if (!options->json) {
 		if (verbosity >= 0)
 			printf("%s: aliases %zu, donors %zu\n",
@@ -95,27 +86,15 @@ static void forget(const struct files *files, const struct options *options)
 
 int cmd_release(char **paths, int n, const struct options *options)
 {
+	struct released released = { .options = options };
 	struct walked walked = { 0 };
-	struct released released = { 0 };
-	size_t i;
 
-	if (!mapping_supported()) {
-		mapping_missing(true);
+	if (!sharing_find(paths, n, options, &walked))
 		return STATUS_FAILED;
-	}
-	if (options->all)
-		manifest_walk(options->manifest, &walked);
-	else
-		walk(paths, n, &options->selection, &walked);
-	group_sort(&walked.files);
-	progress_start("looking at files", walked.files.n, 0);
-	for (i = 0; i < walked.files.n && !interrupted; i++) {
-		progress_add(1, 0);
-		release(walked.files.file[i], options, &released);
-	}
+	sharing_each(&walked.files, release, &released);
 	if (!options->dry_run && !interrupted)
 		forget(&walked.files, options);
-	print_released(&released, options);
+	print_released(&released);
 	files_free(&walked.files);
 	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;
 }

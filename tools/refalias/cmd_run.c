@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <libsmartcols.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -15,6 +16,8 @@
 #include "msg.h"
 #include "report.h"
 #include "table.h"
+#include "users.h"
+#include "work.h"
 
 enum { COL_GROUP, COL_FILE, COL_SIZE, COL_ROLE, COL_FILE_HEX, COL_COUNT };
 
@@ -43,12 +46,10 @@ static void seal(const struct team *team)
 		team->donor->made_immutable = immutable_set(team->donor, true);
 }
 
-static void share(const struct team *team, const struct options *options,
-		  struct totals *totals)
+static void share(const struct team *team, const struct options *options)
 {
 	if (!options->no_reflink)
-		totals->disk_saved += dedupe(team->donor, team->member, team->n,
-					     options->dry_run);
+		dedupe(team->donor, team->member, team->n, options->dry_run);
 	if (!options->no_alias)
 		alias(team->donor, team->member, team->n, options->dry_run);
 	if (options->immutable && !options->dry_run)
@@ -60,7 +61,7 @@ static void plan(const struct team *team, struct totals *totals)
 {
 	size_t i;
 
-	totals->disk_saved += dedupe(team->donor, team->member, team->n, true);
+	dedupe(team->donor, team->member, team->n, true);
 	totals->memory_now += measure(team, &totals->unknown);
 	for (i = 0; i < team->n; i++)
 		team->member[i]->aliased = team->member[i]->reason == REASON_NONE &&
@@ -104,23 +105,11 @@ static void list(struct file **file, size_t n, size_t group, struct table *table
 	}
 }
 
-/* Files and bytes in all sets of identical files, to be shown by progress. */
-static void start_progress(const char *what, const struct files *files)
-{
-	uint64_t count = 0, bytes = 0;
-	size_t from, n;
-
-	for (from = 0; (n = find_next(files, &from)); from += n) {
-		count += n;
-		bytes += n * files->file[from]->size;
-	}
-	progress_start(what, count, bytes);
-}
-
 /* Note what shares its page cache now, and forget what is gone below the paths. */
 static void remember(const struct files *files, char **paths, int n,
 		     const struct options *options)
 {
+	const struct file *donor = NULL;
 	struct manifest manifest;
 	size_t i, sharing = 0;
 
@@ -130,18 +119,82 @@ static void remember(const struct files *files, char **paths, int n,
 	if (!sharing || geteuid() != 0 || manifest_open(&manifest, options->manifest, true) < 0)
 		return;
 	manifest_clean(&manifest, paths, n);
+	manifest_clean(&manifest, options->stores.roots.path, (int)options->stores.roots.n);
 	for (i = 0; i < files->n; i++) {
 		struct file *file = files->file[i];
 
 		if (!file->aliased && !file->kept)
 			continue;
 		manifest_add(&manifest, file);
-		manifest_add(&manifest, file->donor);
+		/* Most of its aliases follow each other. */
+		if (file->donor != donor)
+			manifest_add(&manifest, file->donor);
+		donor = file->donor;
 	}
 	manifest_close(&manifest);
 }
 
 enum what { RUN, SCAN, RESTORE };
+
+/* What is to be done with which files. */
+struct act {
+	enum what what;
+	const struct options *options;
+	const struct files *files;
+	struct set {
+		uint32_t from, size;	/* identical files in @files */
+	} *set;
+	size_t n, space;
+	uint64_t count, bytes;	/* of the files in these */
+	struct totals *totals;
+	struct table *table;
+	atomic_uint_fast64_t freed;
+};
+
+static void collect(struct act *act)
+{
+	const struct files *files = act->files;
+	size_t from, size;
+
+	for (from = 0; (size = find_next(files, &from)); from += size) {
+		act->set = xgrow(act->set, act->n, &act->space, sizeof(*act->set));
+		act->set[act->n++] = (struct set){ (uint32_t)from, (uint32_t)size };
+		act->count += size;
+		act->bytes += size * files->file[from]->size;
+	}
+}
+
+/* With one set; those that may share with each other are used in turn. */
+static void act_on(size_t k, void *data)
+{
+	struct act *act = data;
+	struct file **file = act->files->file + act->set[k].from;
+	size_t size = act->set[k].size, done, used, i;
+	uint64_t bytes = size * file[0]->size;
+	struct team team;
+
+	for (i = 0; i < size; i++)
+		file[i]->identical = true;
+	for (done = 0; !interrupted && (used = donor_choose(file + done, size - done, &team));
+	     done += used) {
+		if (act->what == SCAN)
+			plan(&team, act->totals);
+		else
+			share(&team, act->options);
+	}
+	if (act->what == SCAN)
+		list(file, size, k + 1, act->table);
+	act->freed += dedupe_freed(file, size);
+	progress_add(size, bytes);
+}
+
+/* How many sets at a time: scan lists them in order, and aliasing waits for no disk. */
+static size_t act_threads(const struct act *act)
+{
+	if (act->what == SCAN || act->options->no_reflink)
+		return 1;
+	return act->options->threads < dedupe_threads() ? act->options->threads : dedupe_threads();
+}
 
 static int find_and_act(char **paths, int n, const struct options *options, enum what what)
 {
@@ -151,41 +204,26 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	struct walked walked = { 0 };
 	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
-	size_t from, size, done, used, i;
-	struct team team;
+	struct act act = { .what = what, .options = options, .files = files,
+			   .totals = &totals, .table = table };
 	int status;
 
-	if (what == RESTORE)
-		manifest_walk(options->manifest, &walked);
-	else
-		walk(paths, n, &options->selection, &walked);
+	cmd_walk(paths, n, options, &walked);
 	/* Only what shall be reflinked must be read. */
 	find(&walked, options->no_reflink ? 0 : options->threads);
-	start_progress(what == SCAN ? "measuring" : "sharing", files);
-	for (from = 0; (size = find_next(files, &from)); from += size) {
-		struct file **file = files->file + from;
-		uint64_t bytes = size * file[0]->size;
-
-		totals.groups++;
-		for (i = 0; i < size; i++)
-			file[i]->identical = true;
-		/* Those that may share with each other, in turn. */
-		for (done = 0; !interrupted &&
-		     (used = donor_choose(file + done, size - done, &team)); done += used) {
-			if (what == SCAN)
-				plan(&team, &totals);
-			else
-				share(&team, options, &totals);
-		}
-		if (what == SCAN)
-			list(file, size, totals.groups, table);
-		progress_add(size, bytes);
-	}
+	collect(&act);
+	progress_start(what == SCAN ? "measuring" : "sharing", act.count, act.bytes);
+	work(act.n, act_threads(&act), act_on, &act);
+	totals.groups = act.n;
+	totals.disk_saved = act.freed;
+	free(act.set);
+	if (what != SCAN && !options->dry_run)
+		totals.opened_before = users_count(files, true);
 	if (what == RUN && !options->dry_run)
 		remember(files, paths, n, options);
 	report_count(&totals, files->file, files->n);
 	status = report(names[what], &totals, &walked, table, options->dry_run, options->json);
-	find_free(&walked);
+	files_free(&walked.files);
 	return status;
 }
 

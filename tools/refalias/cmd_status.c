@@ -1,20 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0
-#include <errno.h>
 #include <inttypes.h>
 #include <libsmartcols.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "cmd.h"
-#include "group.h"
-#include "manifest.h"
-#include "mapping.h"
 #include "msg.h"
 #include "resident.h"
+#include "sharing.h"
 #include "table.h"
-#include "walk.h"
+#include "users.h"
 
 enum {
 	COL_FILE, COL_STATE, COL_KEPT, COL_ALIASES, COL_SIZE, COL_RESIDENT, COL_DONOR,
@@ -46,22 +42,8 @@ struct sums {
 	uint64_t kept;		/* of these, those that stay so */
 	uint64_t shared;	/* bytes of the aliases' sizes */
 	uint64_t resident;	/* bytes of page cache that aliases read and don't own */
+	int64_t opened_before;	/* of the aliases; -1: not known */
 };
-
-/* The file's state into @file->info and its resident bytes; false: ordinary. */
-static bool look(struct file *file, int64_t *resident)
-{
-	int fd = file_open(file);
-
-	if (fd < 0)
-		return false;
-	if (mapping_info(fd, &file->info) < 0)
-		file_error(file, "FS_IOC_MAPPING_INFO", errno, describe_info_error(errno));
-	else if (file->info.state)
-		*resident = resident_bytes(fd, file->size);
-	close(fd);
-	return file->info.state != 0;
-}
 
 /* The walked file with this inode number on @like's device, or NULL. */
 static const struct file *find(const struct files *files, const struct file *like, uint64_t ino)
@@ -97,9 +79,9 @@ static void set_size(struct table *table, size_t column, uint64_t size, bool jso
 }
 
 static void add_line(struct table *table, const struct files *files, const struct file *file,
-		     int64_t resident, bool json)
+		     const struct fs_mapping_info *info, int64_t resident, bool json)
 {
-	bool is_alias = file->info.state & FS_MAPPING_INFO_ALIAS;
+	bool is_alias = info->state & FS_MAPPING_INFO_ALIAS;
 	const struct file *donor;
 	char *path = file_path(file);
 
@@ -109,25 +91,25 @@ static void add_line(struct table *table, const struct files *files, const struc
 	table_set(table, COL_STATE, xasprintf("%s", is_alias ? "alias" : "donor"));
 	if (is_alias || json)
 		table_set(table, COL_KEPT,
-			  xasprintf("%s", !(file->info.state & FS_MAPPING_INFO_KEPT) ?
+			  xasprintf("%s", !(info->state & FS_MAPPING_INFO_KEPT) ?
 					  json ? "0" : "no" : json ? "1" : "yes"));
 	if (!is_alias || json)
-		table_set_number(table, COL_ALIASES, file->info.nr_aliases);
+		table_set_number(table, COL_ALIASES, info->nr_aliases);
 	set_size(table, COL_SIZE, file->size, json);
 	if (resident >= 0)
 		set_size(table, COL_RESIDENT, (uint64_t)resident, json);
 	table_set_number(table, COL_INO, file->ino);
-	if (!is_alias || !file->info.donor_ino)
+	if (!is_alias || !info->donor_ino)
 		return;
-	table_set_number(table, COL_DONOR_INO, file->info.donor_ino);
-	donor = find(files, file, file->info.donor_ino);
+	table_set_number(table, COL_DONOR_INO, info->donor_ino);
+	donor = find(files, file, info->donor_ino);
 	if (donor) {
 		path = file_path(donor);
 		table_set_path(table, COL_DONOR, COL_DONOR_HEX, path);
 		free(path);
 	} else if (!json) {
 		table_set(table, COL_DONOR, xasprintf("(inode %" PRIu64 ")",
-						      (uint64_t)file->info.donor_ino));
+						      (uint64_t)info->donor_ino));
 	}
 }
 
@@ -139,16 +121,19 @@ static struct table *sums_table(const struct sums *sums)
 		{ .name = "kept", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "shared", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "resident_once", .json_type = SCOLS_JSON_NUMBER },
+		{ .name = "opened_before", .json_type = SCOLS_JSON_NUMBER },
 	};
 	const uint64_t values[] = {
 		sums->donors, sums->aliases, sums->kept, sums->shared, sums->resident,
 	};
-	struct table *table = table_new("total", sum_columns, 5, true);
+	struct table *table = table_new("total", sum_columns, 6, true);
 	size_t i;
 
 	table_line(table);
 	for (i = 0; i < 5; i++)
 		table_set_number(table, i, values[i]);
+	if (sums->opened_before >= 0)
+		table_set_number(table, 5, (uint64_t)sums->opened_before);
 	return table;
 }
 
@@ -162,48 +147,46 @@ static void print_sums(const struct sums *sums)
 	       format_size(sums->shared, shared), format_size(sums->resident, resident));
 }
 
+struct shown {
+	const struct options *options;
+	const struct files *files;
+	struct table *table;
+	struct sums sums;
+};
+
+static void show(struct file *file, int fd, const struct fs_mapping_info *info, void *data)
+{
+	int64_t resident = resident_bytes(fd, file->size);
+	struct shown *shown = data;
+	struct sums *sums = &shown->sums;
+
+	add_line(shown->table, shown->files, file, info, resident, shown->options->json);
+	if (info->state & FS_MAPPING_INFO_ALIAS) {
+		sums->aliases++;
+		sums->kept += !!(info->state & FS_MAPPING_INFO_KEPT);
+		sums->shared += file->size;
+		sums->resident += resident > 0 ? (uint64_t)resident : 0;
+	} else {
+		sums->donors++;
+	}
+}
+
 int cmd_status(char **paths, int n, const struct options *options)
 {
 	struct walked walked = { 0 };
-	struct sums sums = { 0 };
-	struct table *tables[2];
-	size_t i;
+	struct shown shown = { .options = options, .files = &walked.files };
 
-	if (!mapping_supported()) {
-		mapping_missing(true);
+	if (!sharing_find(paths, n, options, &walked))
 		return STATUS_FAILED;
-	}
-	if (options->all)
-		manifest_walk(options->manifest, &walked);
-	else
-		walk(paths, n, &options->selection, &walked);
-	group_sort(&walked.files);
-	tables[0] = table_new("files", columns, COL_COUNT, options->json);
-	progress_start("looking at files", walked.files.n, 0);
-	for (i = 0; i < walked.files.n && !interrupted; i++) {
-		struct file *file = walked.files.file[i];
-		int64_t resident = -1;
-
-		progress_add(1, 0);
-		if (!look(file, &resident))
-			continue;
-		add_line(tables[0], &walked.files, file, resident, options->json);
-		if (file->info.state & FS_MAPPING_INFO_ALIAS) {
-			sums.aliases++;
-			sums.kept += !!(file->info.state & FS_MAPPING_INFO_KEPT);
-			sums.shared += file->size;
-			sums.resident += resident > 0 ? (uint64_t)resident : 0;
-		} else {
-			sums.donors++;
-		}
-	}
-	progress_end();
+	shown.table = table_new("files", columns, COL_COUNT, options->json);
+	sharing_each(&walked.files, show, &shown);
+	shown.sums.opened_before = users_count(&walked.files, false);
 	if (options->json) {
-		tables[1] = sums_table(&sums);
-		tables_print(tables, 2);
+		tables_print((struct table *[]){ shown.table, sums_table(&shown.sums) }, 2);
 	} else {
-		tables_print(tables, 1);
-		print_sums(&sums);
+		tables_print(&shown.table, 1);
+		print_sums(&shown.sums);
+		users_print(shown.sums.opened_before);
 	}
 	files_free(&walked.files);
 	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;

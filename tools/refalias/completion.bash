@@ -11,7 +11,16 @@ _refalias()
 		# Behind -- there are file names only, which is what bash takes by itself.
 		[[ $argument != -- ]] || return 0
 	done
-	if [[ $word == -* ]]; then
+	# Bash makes a word of its own of the equals sign.
+	argument=${COMP_WORDS[COMP_CWORD - 1]}
+	if [[ $word == = ]]; then
+		word=
+	elif [[ $argument == = ]]; then
+		argument=${COMP_WORDS[COMP_CWORD - 2]}
+	fi
+	if [[ $argument == --store ]]; then
+		words='podman docker containerd auto'
+	elif [[ $word == -* ]]; then
 		argument=${COMP_WORDS[1]}
 		[[ $argument != -* ]] || argument=
 		words=$(refalias ${argument:+"$argument"} --help 2>/dev/null |

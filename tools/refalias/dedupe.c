@@ -12,9 +12,10 @@
 #include "resident.h"
 
 enum {
+	MOST_THREADS = 8,	/* more gain little, as each has many files to read */
 	PIECE = 16 << 20,	/* bytes for each call; btrfs does no more at once */
 	MOST_DESTS = 127,	/* the kernel's limit: the argument must fit a page */
-	MOST_CACHE = 256 << 20,	/* bytes of page cache to fill for one call */
+	MOST_CACHE = (256 << 20) / MOST_THREADS,	/* bytes of page cache to fill for one call */
 };
 
 struct dest {
@@ -63,7 +64,7 @@ static void dedupe_error(struct dest *dest, int err)
 static void dedupe_piece(int donor_fd, struct dest *dest, size_t n, uint64_t offset,
 			 uint64_t length)
 {
-	static union {
+	static _Thread_local union {
 		struct file_dedupe_range range;
 		char room[sizeof(struct file_dedupe_range) +
 			  MOST_DESTS * sizeof(struct file_dedupe_range_info)];
@@ -107,24 +108,16 @@ static void dedupe_piece(int donor_fd, struct dest *dest, size_t n, uint64_t off
 	resident_restore(&resident);
 }
 
-/* Count @file as moved to other blocks; returns the bytes that became free. */
-static uint64_t moved(struct file *file)
+static void moved(struct file *file)
 {
-	struct layout *layout = file->layout;
-
 	file->reflinked = true;
 	file_verbose(file, "has its donor's disk blocks");
-	/* Blocks that several files had are free when the last one moved. */
-	if (++layout->moved < layout->users)
-		return 0;
-	return layout->users > 1 ? layout->bytes : layout->unshared;
 }
 
-static uint64_t dedupe_batch(struct file *donor, int donor_fd, struct file **member,
-			     size_t n)
+static void dedupe_batch(struct file *donor, int donor_fd, struct file **member, size_t n)
 {
-	static struct dest dest[MOST_DESTS];
-	uint64_t offset, length, freed = 0;
+	static _Thread_local struct dest dest[MOST_DESTS];
+	uint64_t offset, length;
 	size_t i, opened = 0;
 
 	for (i = 0; i < n; i++) {
@@ -146,33 +139,49 @@ static uint64_t dedupe_batch(struct file *donor, int donor_fd, struct file **mem
 		/* The call reports success for what it left out as well. */
 		if (file->reason == REASON_NONE && offset >= donor->size) {
 			if (prove_again(dest[i].fd, donor_fd, donor->size))
-				freed += moved(file);
+				moved(file);
 			else
 				file_error(file, "still has other blocks than its donor after FIDEDUPERANGE", 0,
 					   "it changed just now, or its file system keeps its data elsewhere: run refalias again, and leave it out if that does not help");
 		}
 		close(dest[i].fd);
 	}
-	return freed;
 }
 
-uint64_t dedupe(struct file *donor, struct file **member, size_t n, bool dry_run)
+size_t dedupe_threads(void)
 {
-	uint64_t piece = donor->size < PIECE ? donor->size : PIECE;
-	size_t most = MOST_CACHE / piece, i, count = 0;
+	/* Each has a donor and a destination open at least. */
+	size_t threads = files_may_open((size_t)2 * MOST_THREADS) / 2;
+
+	return threads ? threads : 1;
+}
+
+/* How many destinations of @size bytes a thread may have open at a time. */
+static size_t most_destinations(uint64_t size)
+{
+	size_t open = files_may_open((size_t)MOST_THREADS * (MOST_DESTS + 1)) / dedupe_threads();
+	size_t most = MOST_CACHE / (size < PIECE ? size : PIECE);
+
+	/* One of them is the donor. */
+	if (most > open - 1)
+		most = open - 1;
+	return most ? most : 1;
+}
+
+void dedupe(struct file *donor, struct file **member, size_t n, bool dry_run)
+{
+	size_t most = most_destinations(donor->size), i, count = 0;
 	struct file *batch[MOST_DESTS];
-	uint64_t freed = 0;
 	int donor_fd = -1;
 
-	most = files_may_open(most < MOST_DESTS ? most : MOST_DESTS);
 	for (i = 0; i < n && !interrupted; i++) {
 		struct file *file = member[i];
 
-		if (file->reason == REASON_NONE && file->layout != donor->layout) {
+		if (file->reason == REASON_NONE && file->blocks != donor->blocks) {
 			if (file->immutable)
 				file_skip(file, REASON_IMMUTABLE);
 			else if (dry_run)
-				freed += moved(file);
+				moved(file);
 			else
 				batch[count++] = file;
 		}
@@ -181,7 +190,7 @@ uint64_t dedupe(struct file *donor, struct file **member, size_t n, bool dry_run
 				donor_fd = file_open(donor);
 			if (donor_fd < 0)
 				break;
-			freed += dedupe_batch(donor, donor_fd, batch, count);
+			dedupe_batch(donor, donor_fd, batch, count);
 			count = 0;
 		}
 	}
@@ -190,7 +199,33 @@ uint64_t dedupe(struct file *donor, struct file **member, size_t n, bool dry_run
 	/* A donor that is lost takes those with it that still need it. */
 	for (i = 0; i < n && donor->reason != REASON_NONE; i++)
 		if (member[i]->reason == REASON_NONE && !member[i]->reflinked &&
-		    member[i]->layout != donor->layout)
+		    member[i]->blocks != donor->blocks)
 			file_skip(member[i], donor->reason);
+}
+
+static int by_blocks(const void *a, const void *b)
+{
+	const struct file *x = *(struct file *const *)a;
+	const struct file *y = *(struct file *const *)b;
+
+	return COMPARE(x->blocks, y->blocks);
+}
+
+uint64_t dedupe_freed(struct file **file, size_t n)
+{
+	uint64_t freed = 0;
+	size_t from, to, moves;
+
+	qsort(file, n, sizeof(*file), by_blocks);
+	for (from = 0; from < n; from = to) {
+		const struct file *first = file[from];
+
+		moves = 0;
+		for (to = from; to < n && file[to]->blocks == first->blocks; to++)
+			moves += file[to]->reflinked && !file[to]->state;
+		/* The last one has moved; others could have what one alone shared. */
+		if (moves == to - from && (moves > 1 || first->own_blocks))
+			freed += first->freeable;
+	}
 	return freed;
 }

@@ -18,15 +18,15 @@ enum reason donor_may_serve(const struct file *donor, const struct file *file)
 	return REASON_NONE;
 }
 
-/* Who an alias shares with, else the file itself. */
+/* The inode whose page cache it uses. */
 static uint64_t cache_of(const struct file *file)
 {
-	return (file->info.state & FS_MAPPING_INFO_ALIAS) ? file->info.donor_ino : file->ino;
+	return file->state ? file->cache : file->ino;
 }
 
 bool donor_serves(const struct file *donor, const struct file *file)
 {
-	return (file->info.state || donor->info.state) && cache_of(file) == cache_of(donor);
+	return (file->state || donor->state) && cache_of(file) == cache_of(donor);
 }
 
 /* The best donor first; the order depends on nothing but the files. */
@@ -41,9 +41,9 @@ static int by_fitness(const void *a, const void *b)
 	if (!diff)
 		diff = COMPARE(x->mode & others, y->mode & others);
 	if (!diff)
-		diff = COMPARE(y->info.state & donor, x->info.state & donor);
+		diff = COMPARE(y->state & donor, x->state & donor);
 	if (!diff)
-		diff = COMPARE(y->info.state & alias, x->info.state & alias);
+		diff = COMPARE(y->state & alias, x->state & alias);
 	/* The kernel never changes the blocks of an immutable file. */
 	if (!diff)
 		diff = COMPARE(y->immutable, x->immutable);
@@ -59,8 +59,8 @@ static void join(struct file *donor, struct file *file)
 {
 	file->donor = donor;
 	if (donor_serves(donor, file))
-		file->kept = file->info.state & FS_MAPPING_INFO_KEPT;
-	else if (file->info.state)
+		file->kept = file->state & FS_MAPPING_INFO_KEPT;
+	else if (file->state)
 		file_skip(file, REASON_OTHER_DONOR);
 }
 

@@ -2,6 +2,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -32,11 +33,12 @@ const struct reason_text reasons[REASON_COUNT] = {
 	[REASON_NO_KERNEL] = { "no_kernel", "the running kernel can't share page caches", true },
 };
 
-/* Directories that are likely to be needed again, overwritten in turn. */
-enum { MOST_OPEN_DIRS = 64 };
+/* Directories that may be needed again, as many as may be open, overwritten in turn. */
+enum { MOST_OPEN_DIRS = 16384 };
 static struct dir *open_dirs[MOST_OPEN_DIRS];
 static size_t next_dir;
-static pthread_mutex_t dirs_lock = PTHREAD_MUTEX_INITIALIZER;
+/* Held to use a directory that is open, and alone to open some and close others. */
+static pthread_rwlock_t dirs_lock = PTHREAD_RWLOCK_INITIALIZER;
 
 size_t files_may_open(size_t most)
 {
@@ -55,23 +57,71 @@ size_t files_may_open(size_t most)
 	return most < limit ? most : limit;
 }
 
+struct file *file_new(struct dir *dir, const char *name)
+{
+	struct file *file = xkeep(offsetof(struct file, name) + strlen(name) + 1);
+
+	file->dir = dir;
+	strcpy(file->name, name);
+	return file;
+}
+
+void file_set_state(struct file *file, const struct fs_mapping_info *info)
+{
+	file->state = info->state & (FS_MAPPING_INFO_ALIAS | FS_MAPPING_INFO_DONOR |
+				     FS_MAPPING_INFO_KEPT);
+	if (file->state)
+		file->cache = (file->state & FS_MAPPING_INFO_ALIAS) ? info->donor_ino : file->ino;
+}
+
 void files_add(struct files *files, struct file *file)
 {
-	if (files->n == files->space) {
-		files->space = files->space ? 2 * files->space : 64;
-		files->file = xrealloc(files->file, files->space, sizeof(*files->file));
-	}
+	files->file = xgrow(files->file, files->n, &files->space, sizeof(*files->file));
 	files->file[files->n++] = file;
 }
 
 void files_free(struct files *files)
 {
-	size_t i;
-
-	for (i = 0; i < files->n; i++)
-		free(files->file[i]);
 	free(files->file);
 	*files = (struct files){ 0 };
+}
+
+struct dir *dir_new(struct dir *parent, const char *name, size_t length)
+{
+	static unsigned int order;
+	struct dir *dir = xkeep(offsetof(struct dir, name) + length + 1);
+
+	dir->parent = parent;
+	dir->fd = -1;
+	dir->order = ++order;
+	memcpy(dir->name, name, length);
+	return dir;
+}
+
+struct dir *dir_known(struct dir *last, const char *path)
+{
+	struct dir **chain = NULL, *dir;
+	size_t depth = 0, i, length;
+	const char *end;
+
+	for (dir = last; dir; dir = dir->parent)
+		depth++;
+	chain = xrealloc(NULL, depth + 1, sizeof(*chain));
+	for (dir = last, i = depth; dir; dir = dir->parent)
+		chain[--i] = dir;
+	dir = depth ? chain[0] : dir_new(NULL, "/", 1);
+	for (i = 1; (end = strchr(++path, '/')); i++, path = end) {
+		length = (size_t)(end - path);
+		if (i < depth && strlen(chain[i]->name) == length &&
+		    !memcmp(chain[i]->name, path, length)) {
+			dir = chain[i];
+		} else {
+			depth = 0;
+			dir = dir_new(dir, path, length);
+		}
+	}
+	free(chain);
+	return dir;
 }
 
 static int dir_open_below(int parent, struct dir *dir)
@@ -105,10 +155,7 @@ int dir_open(struct dir *dir)
 			fd = dir->fd;
 			break;
 		}
-		if (depth == space) {
-			space += 64;
-			below = xrealloc(below, space, sizeof(*below));
-		}
+		below = xgrow(below, depth, &space, sizeof(*below));
 		below[depth++] = dir;
 	}
 	while (depth && (fd >= 0 || fd == AT_FDCWD))
@@ -126,6 +173,17 @@ int open_quietly(int dirfd, const char *name, int flags)
 	if (fd < 0 && errno == EPERM)
 		fd = openat(dirfd, name, flags);
 	return fd;
+}
+
+int open_known(const char *path, int flags)
+{
+	static struct dir *last;
+	int fd;
+
+	/* The next one is likely to be near. */
+	last = dir_known(last, path);
+	fd = dir_open(last);
+	return fd < 0 ? fd : open_quietly(fd, strrchr(path, '/') + 1, flags);
 }
 
 const char *describe_error(int err)
@@ -183,17 +241,28 @@ static int file_lost(struct file *file, enum reason reason)
 	return -1;
 }
 
-int file_open(struct file *file)
+static int open_by_dir(const struct file *file)
 {
-	struct stat st;
-	int fd, err;
+	int fd;
 
-	/* Another thread could close the directory. */
-	pthread_mutex_lock(&dirs_lock);
-	fd = file->dir ? dir_open(file->dir) : AT_FDCWD;
+	pthread_rwlock_rdlock(&dirs_lock);
+	fd = file->dir ? file->dir->fd : AT_FDCWD;
+	if (fd < 0 && fd != AT_FDCWD) {
+		pthread_rwlock_unlock(&dirs_lock);
+		pthread_rwlock_wrlock(&dirs_lock);
+		fd = dir_open(file->dir);
+	}
 	if (fd >= 0 || fd == AT_FDCWD)
 		fd = open_quietly(fd, file->name, 0);
-	pthread_mutex_unlock(&dirs_lock);
+	pthread_rwlock_unlock(&dirs_lock);
+	return fd;
+}
+
+int file_open(struct file *file)
+{
+	int fd = open_by_dir(file), err;
+	struct stat st;
+
 	if (fd < 0) {
 		if (errno == ENOENT)
 			return file_lost(file, REASON_VANISHED);
@@ -212,8 +281,7 @@ int file_open(struct file *file)
 	if (st.st_dev != file->dev || st.st_ino != file->ino ||
 	    (uint64_t)st.st_size != file->size || st.st_uid != file->uid ||
 	    st.st_mode != file->mode ||
-	    st.st_mtim.tv_sec != file->mtime.tv_sec ||
-	    st.st_mtim.tv_nsec != file->mtime.tv_nsec) {
+	    mtime_mark(st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec) != file->mtime) {
 		close(fd);
 		return file_lost(file, REASON_CHANGED);
 	}
@@ -289,18 +357,22 @@ void file_skip(struct file *file, enum reason reason)
 
 void file_unsupported(struct file *file, const char *what, const char *advice)
 {
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 	static dev_t told[64];
 	static size_t n;
+	bool again = false;
 	size_t i;
 
-	for (i = 0; i < n; i++) {
-		if (told[i] == file->dev) {
-			file_skip(file, REASON_FILESYSTEM);
-			return;
-		}
-	}
-	if (n < sizeof(told) / sizeof(told[0]))
+	pthread_mutex_lock(&lock);
+	for (i = 0; i < n; i++)
+		again |= told[i] == file->dev;
+	if (!again && n < sizeof(told) / sizeof(told[0]))
 		told[n++] = file->dev;
+	pthread_mutex_unlock(&lock);
+	if (again) {
+		file_skip(file, REASON_FILESYSTEM);
+		return;
+	}
 	file_error(file, what, 0, advice);
 	file->reason = REASON_FILESYSTEM;
 }

@@ -6,19 +6,17 @@
 #define REFALIAS_FILE_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 #include <sys/stat.h>
-#include <xxhash.h>
 
 #include <linux/mapping_alias.h>
 
-struct layout;
-
 /* A directory that was walked; names below it are relative to it. */
 struct dir {
-	struct dir *next;	/* all of them */
 	struct dir *parent;	/* NULL: @name is the path as the user gave it */
 	int fd;			/* -1, or an O_PATH descriptor kept for a while */
+	unsigned int order;	/* of finding it */
 	char name[];
 };
 
@@ -40,39 +38,61 @@ enum reason {
 	REASON_COUNT
 };
 
+/* There may be millions of them, so it is small; file_new() makes one. */
 struct file {
 	struct dir *dir;	/* NULL: @name is the path as the user gave it */
 
-	/* as the walk saw it */
-	size_t order;		/* place in the walk */
-	dev_t dev;
-	ino_t ino;
-	uint64_t size;		/* bytes */
-	struct timespec mtime;
-	int64_t born;		/* birth in ns since 1970, or mtime where unknown */
-	uid_t uid;
-	gid_t gid;
-	mode_t mode;
-	bool immutable;
-
 	/* as its proof saw it */
-	bool acl;		/* has an access ACL */
-	struct fs_mapping_info info;
-	struct layout *layout;	/* the same object for files with the same blocks */
+	uint64_t blocks;	/* the same for files with the same blocks */
+	union {
+		uint64_t cache;		/* with a state: the inode whose page cache it uses */
+		uint64_t freeable;	/* else: bytes that are free if nobody has its blocks */
+	};
+	union {
+		uint64_t place;		/* before it is read: its first block's, bytes */
+		uint64_t hash;		/* then: of its content */
+		struct file *donor;	/* then: who it shares with; itself for a donor */
+	};
 
-	XXH128_hash_t hash;	/* of the content, or zero if it need not be known */
+	/* as the walk saw it */
+	uint64_t ino;
+	uint64_t size;		/* bytes */
+	int64_t born;		/* birth in ns since 1970, or mtime where unknown */
+	uint32_t dev;		/* Linux has no larger ones */
+	uint32_t mtime;		/* mtime_mark() of it */
+	uint32_t uid;
+	uint32_t gid;
+	unsigned int mode : 16;
+	bool immutable : 1;
+
+	/* as its proof saw it, too */
+	bool acl : 1;		/* has an access ACL */
+	unsigned int state : 3;	/* FS_MAPPING_INFO_* */
+	bool own_blocks : 1;	/* part of its blocks is in no other file */
 
 	/* what became of it */
-	struct file *donor;	/* who it shares with; itself for a donor */
-	bool identical;		/* counted as one of a group of identical files */
-	bool kept;		/* was a kept alias of its donor already */
-	bool reflinked;		/* now has the donor's blocks and had not before */
-	bool made_immutable;	/* and was not before */
-	bool aliased;		/* now uses the donor's page cache */
-	enum reason reason;
+	bool identical : 1;	/* counted as one of a group of identical files */
+	bool kept : 1;		/* was a kept alias of its donor already */
+	bool reflinked : 1;	/* now has the donor's blocks and had not before */
+	bool made_immutable : 1;	/* and was not before */
+	bool aliased : 1;	/* now uses the donor's page cache */
+	bool opened_before : 1;	/* and somebody has it open since before */
+	enum reason reason : 4;
 
 	char name[];
 };
+
+/* What is kept of a time of modification: enough to see that it is another one. */
+static inline uint32_t mtime_mark(int64_t seconds, uint32_t nanoseconds)
+{
+	return (uint32_t)seconds * 1000000000U + nanoseconds;
+}
+
+/* Note what the kernel says about its page cache. */
+void file_set_state(struct file *file, const struct fs_mapping_info *info);
+
+/* A file with that name, all else zero; it lives as long as the program. */
+struct file *file_new(struct dir *dir, const char *name);
 
 /* A growing list of files. */
 struct files {
@@ -81,6 +101,8 @@ struct files {
 };
 
 void files_add(struct files *files, struct file *file);
+
+/* Free the list, not the files. */
 void files_free(struct files *files);
 
 /* Words for each reason: a key for machines, an explanation for people. */
@@ -95,6 +117,15 @@ extern const struct reason_text {
  * that several who ask stay below the limit together; at least one.
  */
 size_t files_may_open(size_t most);
+
+/*
+ * The directory @name, of @length bytes, below @parent.  Directories live as long
+ * as the program, since any file may need its own.
+ */
+struct dir *dir_new(struct dir *parent, const char *name, size_t length);
+
+/* That of @path, an absolute one; @last, the one of another path, is a start or NULL. */
+struct dir *dir_known(struct dir *last, const char *path);
 
 /*
  * An O_PATH descriptor of @dir, valid until the next call; -1 and errno.  Not
@@ -115,6 +146,9 @@ int file_open(struct file *file);
  * O_NOATIME is dropped where it is not allowed.
  */
 int open_quietly(int dirfd, const char *name, int flags);
+
+/* The same for an absolute path, none of whose parts may be a link. */
+int open_known(const char *path, int flags);
 
 /* The path of @name below @below, which may be NULL; to be freed by the caller. */
 char *path_of(const struct dir *below, const char *name);

@@ -7,15 +7,17 @@
 
 void find(struct walked *walked, unsigned int threads)
 {
-	const struct files *files = &walked->files;
+	struct files *files = &walked->files;
 	size_t from, n, good;
 
-	group_sort(&walked->files);
+	group_sort(files);
+	group_only(files);
 	progress_start("looking at blocks", files->n, 0);
+	prove_look(files->file, files->n);
 	for (from = 0; !interrupted && (n = group_next(files, &from)); from += n) {
-		good = prove(files->file + from, n);
+		good = prove_sort(files->file + from, n);
 		if (threads)
-			hash_add(files->file + from, good);
+			hash_add(files, from, good);
 		else
 			hash_blocks(files->file + from, good);
 	}
@@ -40,10 +42,4 @@ size_t find_next(const struct files *files, size_t *from)
 			return end - *from;
 	}
 	return 0;
-}
-
-void find_free(struct walked *walked)
-{
-	prove_free(walked->files.file, walked->files.n);
-	files_free(&walked->files);
 }

@@ -9,8 +9,9 @@
 
 /*
  * Find identical files among those that @walked has, or rather sort them so
- * that find_next() finds them.  With @threads zero no data is read, and only
- * files that have the same blocks count as identical.
+ * that find_next() finds them; drop those that can't be.  @threads files are
+ * read at a time; with zero no data is read, and only files that have the same
+ * blocks count as identical.
  */
 void find(struct walked *walked, unsigned int threads);
 
@@ -19,8 +20,5 @@ void find(struct walked *walked, unsigned int threads);
  * at least two, and its place in *@from; 0 at the end.
  */
 size_t find_next(const struct files *files, size_t *from);
-
-/* Free what is known about the blocks of the files, and the files. */
-void find_free(struct walked *walked);
 
 #endif

@@ -1,7 +1,13 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdlib.h>
+#include <string.h>
 
 #include "group.h"
+
+static unsigned int order_of(const struct dir *dir)
+{
+	return dir ? dir->order : 0;
+}
 
 static int by_size(const void *a, const void *b)
 {
@@ -14,8 +20,8 @@ static int by_size(const void *a, const void *b)
 	if (!diff)
 		diff = COMPARE(x->ino, y->ino);
 	if (!diff)
-		diff = COMPARE(x->order, y->order);
-	return diff;
+		diff = COMPARE(order_of(x->dir), order_of(y->dir));
+	return diff ? diff : strcmp(x->name, y->name);
 }
 
 void group_sort(struct files *files)
@@ -27,9 +33,7 @@ void group_sort(struct files *files)
 		return;
 	qsort(file, files->n, sizeof(*file), by_size);
 	for (i = 1; i < files->n; i++) {
-		if (file[i]->dev == file[n]->dev && file[i]->ino == file[n]->ino)
-			free(file[i]);
-		else
+		if (file[i]->dev != file[n]->dev || file[i]->ino != file[n]->ino)
 			file[++n] = file[i];
 	}
 	files->n = n + 1;
@@ -49,4 +53,15 @@ size_t group_next(const struct files *files, size_t *from)
 			return end - *from;
 	}
 	return 0;
+}
+
+void group_only(struct files *files)
+{
+	size_t from, n, kept = 0;
+
+	for (from = 0; (n = group_next(files, &from)); from += n) {
+		memmove(files->file + kept, files->file + from, n * sizeof(*files->file));
+		kept += n;
+	}
+	files->n = kept;
 }

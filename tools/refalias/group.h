@@ -9,7 +9,7 @@
 
 /*
  * Sort @files by device, size and inode number and drop all names of an inode
- * but the first that was walked.
+ * but the first one of the directory that was found first.
  */
 void group_sort(struct files *files);
 
@@ -18,5 +18,8 @@ void group_sort(struct files *files);
  * the number of its files, at least two, and its place in *@from; 0 at the end.
  */
 size_t group_next(const struct files *files, size_t *from);
+
+/* Drop from @files, as group_sort() left them, those that are in no group. */
+void group_only(struct files *files);
 
 #endif

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <fcntl.h>
-#include <pthread.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+#include <xxhash.h>
 
 #include "hash.h"
 #include "msg.h"
-#include "prove.h"
 #include "resident.h"
+#include "work.h"
 
 enum { CHUNK = 4 << 20, READ_SIZE = 256 << 10 };
 
 /* What is to be read: the first file of each layout, others follow it. */
 static struct {
-	struct file ***job;
+	const struct files *files;
+	uint32_t *job;		/* places in @files; there are no more files than that */
 	size_t n, space;
-	atomic_size_t next;
 	uint64_t bytes;
 } jobs;
 
@@ -32,29 +31,31 @@ static int hash_chunk(XXH3_state_t *state, int fd, uint64_t offset, uint64_t len
 		got = pread(fd, buf, length < READ_SIZE ? length : READ_SIZE, (off_t)offset);
 		if (got <= 0)
 			return -1;
-		XXH3_128bits_update(state, buf, (size_t)got);
+		XXH3_64bits_update(state, buf, (size_t)got);
 		offset += (uint64_t)got;
 		length -= (uint64_t)got;
 	}
 	return 0;
 }
 
-static bool hash_file(struct file *file, char *buf)
+static bool hash_file(struct file *file)
 {
 	XXH3_state_t *state;
 	struct resident resident;
 	uint64_t offset, length;
 	int fd, ret = 0;
+	char *buf;
 
 	fd = file_open(file);
 	if (fd < 0)
 		return false;
+	buf = xrealloc(NULL, file->size < READ_SIZE ? file->size : READ_SIZE, 1);
 	state = XXH3_createState();
 	if (!state) {
 		errno = ENOMEM;
 		ret = -1;
 	} else {
-		XXH3_128bits_reset(state);
+		XXH3_64bits_reset(state);
 	}
 	for (offset = 0; !ret && offset < file->size && !interrupted; offset += length) {
 		length = file->size - offset;
@@ -72,26 +73,37 @@ static bool hash_file(struct file *file, char *buf)
 		else
 			file_skip(file, REASON_CHANGED);
 	} else if (state) {
-		file->hash = XXH3_128bits_digest(state);
+		file->hash = XXH3_64bits_digest(state);
 	}
 	XXH3_freeState(state);
+	free(buf);
 	close(fd);
 	return !ret && !interrupted;
 }
 
-void hash_add(struct file **file, size_t n)
+/* How many files from the @i-th on have the same blocks as that. */
+static size_t same_blocks(const struct files *files, size_t i)
+{
+	const struct file *file = files->file[i];
+	size_t n = 1;
+
+	while (i + n < files->n && files->file[i + n]->blocks == file->blocks &&
+	       files->file[i + n]->size == file->size && files->file[i + n]->dev == file->dev)
+		n++;
+	return n;
+}
+
+void hash_add(const struct files *files, size_t from, size_t n)
 {
 	size_t i;
 
-	if (!n || file[0]->layout == file[n - 1]->layout)
+	jobs.files = files;
+	if (!n || files->file[from]->blocks == files->file[from + n - 1]->blocks)
 		return;
-	for (i = 0; i < n; i += file[i]->layout->users) {
-		if (jobs.n == jobs.space) {
-			jobs.space = 2 * jobs.space + 64;
-			jobs.job = xrealloc(jobs.job, jobs.space, sizeof(*jobs.job));
-		}
-		jobs.job[jobs.n++] = file + i;
-		jobs.bytes += file[i]->size;
+	for (i = from; i < from + n; i += same_blocks(files, i)) {
+		jobs.job = xgrow(jobs.job, jobs.n, &jobs.space, sizeof(*jobs.job));
+		jobs.job[jobs.n++] = (uint32_t)i;
+		jobs.bytes += files->file[i]->size;
 	}
 }
 
@@ -99,57 +111,39 @@ void hash_blocks(struct file **file, size_t n)
 {
 	size_t i;
 
-	/* Files with the same blocks have the same object. */
 	for (i = 0; i < n; i++)
-		file[i]->hash = (XXH128_hash_t){ .low64 = (uintptr_t)file[i]->layout };
+		file[i]->hash = file[i]->blocks;
 }
 
-static void *work(void *arg)
+/* If one can't be read, the next with these blocks may be. */
+static void hash_job(size_t k, void *unused)
 {
-	char *buf = xrealloc(NULL, READ_SIZE, 1);
-	size_t i, n, k;
+	struct file **file = jobs.files->file + jobs.job[k];
+	size_t n = same_blocks(jobs.files, jobs.job[k]), i;
 
-	(void)arg;
-	while (!interrupted && (k = atomic_fetch_add(&jobs.next, 1)) < jobs.n) {
-		struct file **file = jobs.job[k];
-
-		/* If one can't be read, the next with these blocks may be. */
-		n = file[0]->layout->users;
-		for (i = 0; i < n && !interrupted && !hash_file(file[i], buf); i++)
-			;
-		for (k = i + 1; k < n; k++)
-			file[k]->hash = file[i]->hash;
-		progress_add(1, 0);
-	}
-	free(buf);
-	return NULL;
+	(void)unused;
+	for (i = 0; i < n && !interrupted && !hash_file(file[i]); i++)
+		;
+	for (k = i + 1; k < n; k++)
+		file[k]->hash = file[i]->hash;
+	progress_add(1, 0);
 }
 
 static int by_place(const void *a, const void *b)
 {
-	const struct file *x = **(struct file **const *)a;
-	const struct file *y = **(struct file **const *)b;
+	const struct file *x = jobs.files->file[*(const uint32_t *)a];
+	const struct file *y = jobs.files->file[*(const uint32_t *)b];
 	int diff = COMPARE(x->dev, y->dev);
 
-	return diff ? diff : COMPARE(x->layout->extent[0].physical, y->layout->extent[0].physical);
+	return diff ? diff : COMPARE(x->place, y->place);
 }
 
 void hash_run(unsigned int threads)
 {
-	pthread_t thread[HASH_MOST_THREADS];
-	unsigned int started = 0;
-
 	if (jobs.n) {
 		qsort(jobs.job, jobs.n, sizeof(*jobs.job), by_place);
 		progress_start("reading", jobs.n, jobs.bytes);
-		threads = (unsigned int)files_may_open(threads < jobs.n ? threads : jobs.n);
-		/* One of them is this one, so it works with less as well. */
-		while (started + 1 < threads &&
-		       !pthread_create(&thread[started], NULL, work, NULL))
-			started++;
-		work(NULL);
-		while (started)
-			pthread_join(thread[--started], NULL);
+		work(jobs.n, threads, hash_job, NULL);
 	}
 	free(jobs.job);
 	memset(&jobs, 0, sizeof(jobs));
@@ -162,7 +156,7 @@ static int by_hash(const void *a, const void *b)
 	int diff = COMPARE(x->reason != REASON_NONE, y->reason != REASON_NONE);
 
 	if (!diff)
-		diff = XXH128_cmp(&x->hash, &y->hash);
+		diff = COMPARE(x->hash, y->hash);
 	return diff ? diff : COMPARE(x->ino, y->ino);
 }
 
@@ -174,5 +168,5 @@ void hash_sort(struct file **file, size_t n)
 bool hash_equal(const struct file *x, const struct file *y)
 {
 	return x->reason == REASON_NONE && y->reason == REASON_NONE &&
-	       XXH128_isEqual(x->hash, y->hash);
+	       x->hash == y->hash;
 }

@@ -7,14 +7,12 @@
 
 #include "file.h"
 
-/* More make no difference to any device. */
-enum { HASH_MOST_THREADS = 256 };
-
 /*
- * Note the @n files of a group, sorted by layout, for hash_run(), if their
- * layouts differ.  The hash only groups: the kernel compares bytes.
+ * Note the @n files of a group, which @files has @from there on, sorted by
+ * blocks, for hash_run(), if their blocks differ.  The hash only groups: the
+ * kernel compares bytes.
  */
-void hash_add(struct file **file, size_t n);
+void hash_add(const struct files *files, size_t from, size_t n);
 
 /*
  * Let the blocks stand for the content of the @n files of a group, so that
@@ -23,9 +21,8 @@ void hash_add(struct file **file, size_t n);
 void hash_blocks(struct file **file, size_t n);
 
 /*
- * Hash one file of each layout that was noted, in the order of their blocks,
- * with up to @threads threads, and give the others of that layout the same
- * hash.  Files that can't be read get a reason.
+ * Hash one file of all with the same blocks that were noted, in the order of
+ * their blocks, with up to @threads threads, and give the others the same hash.  Files that can't be read get a reason.
  */
 void hash_run(unsigned int threads);
 

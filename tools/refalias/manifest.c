@@ -60,11 +60,8 @@ static struct known *find_known(const struct manifest *manifest, char *path)
 
 static void append(struct manifest *manifest, char *path, bool immutable)
 {
-	if (manifest->n == manifest->space) {
-		manifest->space = 2 * manifest->space + 64;
-		manifest->known = xrealloc(manifest->known, manifest->space,
-					   sizeof(*manifest->known));
-	}
+	manifest->known = xgrow(manifest->known, manifest->n, &manifest->space,
+				sizeof(*manifest->known));
 	manifest->known[manifest->n++] = (struct known){ .path = path, .immutable = immutable };
 }
 
@@ -221,7 +218,7 @@ void manifest_add(struct manifest *manifest, const struct file *file)
 		path = absolute(file);
 		if (!path)
 			return;
-		/* Each alias of a donor adds it: writing sorts that out. */
+		/* A donor may be added again and again: writing sorts that out. */
 		append(manifest, path, file->made_immutable);
 	}
 	manifest->changed = true;
@@ -356,7 +353,7 @@ void manifest_walk(const char *name, struct walked *walked)
 	paths = xrealloc(NULL, manifest.n + 1, sizeof(*paths));
 	for (i = 0; i < manifest.n; i++)
 		paths[i] = manifest.known[i].path;
-	walk_known(paths, manifest.n, walked);
+	walk_known(paths, manifest.n, NULL, walked);
 	free(paths);
 	manifest_close(&manifest);
 }

@@ -25,7 +25,8 @@ static uint64_t progress_last;	/* milliseconds() */
 
 static struct phase {
 	const char *what;
-	uint64_t files, files_total, bytes, bytes_total;
+	atomic_uint_fast64_t files, bytes;
+	uint64_t files_total, bytes_total;
 	uint64_t start;		/* milliseconds() */
 } phase;
 
@@ -107,7 +108,10 @@ size_t msg_failures(void)
 
 void progress_start(const char *what, uint64_t files, uint64_t bytes)
 {
-	phase = (struct phase){ .what = what, .files_total = files, .bytes_total = bytes };
+	phase.what = what;
+	phase.files = phase.bytes = 0;
+	phase.files_total = files;
+	phase.bytes_total = bytes;
 	phase.start = milliseconds();
 	/* Each phase is shown at least once. */
 	progress_last = 0;
@@ -130,7 +134,7 @@ static void print_progress(uint64_t elapsed)
 	uint64_t rate = elapsed >= 100 ? done * 1000 / elapsed : 0, left;
 
 	fprintf(stderr, "\r\033[K%s: ", phase.what);
-	snprintf(text, sizeof(text), "%" PRIu64, phase.files);
+	snprintf(text, sizeof(text), "%" PRIu64, (uint64_t)phase.files);
 	if (phase.files_total)
 		snprintf(total_text, sizeof(total_text), "%" PRIu64, phase.files_total);
 	print_part(text, total_text);
@@ -157,16 +161,18 @@ static void print_progress(uint64_t elapsed)
 
 void progress_add(uint64_t files, uint64_t bytes)
 {
-	static int terminal = -1;
+	static atomic_int terminal = -1;
 	uint64_t now;
 
-	pthread_mutex_lock(&lock);
 	phase.files += files;
 	phase.bytes += bytes;
 	if (terminal < 0)
 		terminal = isatty(STDERR_FILENO) && verbosity >= 0;
-	now = terminal ? milliseconds() : 0;
-	if (terminal && now - progress_last >= 200) {
+	if (!terminal)
+		return;
+	pthread_mutex_lock(&lock);
+	now = milliseconds();
+	if (now - progress_last >= 200) {
 		progress_last = now;
 		print_progress(now - phase.start);
 		progress_shown = true;
@@ -195,9 +201,40 @@ void *xrealloc(void *ptr, size_t n, size_t size)
 	return check_alloc(reallocarray(ptr, n, size));
 }
 
+void *xgrow(void *list, size_t n, size_t *space, size_t size)
+{
+	if (n < *space)
+		return list;
+	*space += *space / 8 + 16;
+	return xrealloc(list, *space, size);
+}
+
 void *xzalloc(size_t size)
 {
 	return check_alloc(calloc(1, size));
+}
+
+void *xkeep(size_t size)
+{
+	enum { CHUNK = 1 << 20, ALIGN = sizeof(uint64_t) };
+	static struct chunk {
+		struct chunk *before;
+		char room[];
+	} *chunk;
+	static size_t left;
+
+	size = (size + ALIGN - 1) / ALIGN * ALIGN;
+	if (size > left) {
+		struct chunk *new;
+
+		left = size > CHUNK ? size : CHUNK;
+		new = xzalloc(sizeof(*new) + left);
+		new->before = chunk;
+		chunk = new;
+	}
+	left -= size;
+	/* From the end on, so that nothing else need be known. */
+	return chunk->room + left;
 }
 
 char *xasprintf(const char *fmt, ...)

@@ -48,6 +48,16 @@ void progress_end(void);
 /* Allocate or end the program with a message. */
 void *xrealloc(void *ptr, size_t n, size_t size);
 void *xzalloc(size_t size);
+
+/*
+ * Make room for one more element of @size bytes in a growing @list of @n, for
+ * *@space of which there is room.  Few more than are needed: lists can be long.
+ */
+void *xgrow(void *list, size_t n, size_t *space, size_t size);
+
+/* The same for many small objects that live as long as the program; zeroed. */
+void *xkeep(size_t size);
+
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*

@@ -13,18 +13,18 @@
 #include <string.h>
 
 #include "cmd.h"
-#include "hash.h"
 #include "manifest.h"
 #include "msg.h"
+#include "work.h"
 
 #define DEFAULT_MINIMUM_SIZE (16 << 10)
 #define DEFAULT_THREADS 32
 
 /* The options that say which of the files below the paths are meant. */
-#define PATTERNS "IXxF0"
+#define PATTERNS "IXxEF0"
 
 /* Options without a short form. */
-#define ONLY_LONG "IXFTRACML"
+#define ONLY_LONG "EIXFTRACML"
 
 static const struct option_text {
 	char code;		/* the short form as well, unless ONLY_LONG has it */
@@ -43,6 +43,10 @@ static const struct option_text {
 	  "A GLOB with a slash is matched with the whole path, else\n"
 	  "with the name; * matches slashes, too" },
 	{ 'x', "one-file-system", NULL, "don't enter other file systems than that of each PATH" },
+	{ 'E', "store", "NAME",
+	  "take the layers of all images of podman, docker, containerd,\n"
+	  "or with auto of all of them, where they are usually; NAME=DIR\n"
+	  "for the store in DIR; may be repeated" },
 	{ 'F', "files-from", "FILE",
 	  "more PATHs are in FILE, one a line; - is standard input" },
 	{ '0', "null", NULL, "the PATHs in FILE end with a null byte each" },
@@ -60,7 +64,8 @@ static const struct option_text {
 	  "what shares is noted in FILE (default\n" MANIFEST_DEFAULT ")" },
 	{ 'L', "all", NULL, "release all files that are noted in the manifest" },
 	{ 'j', "json", NULL, "print JSON; sizes are in bytes" },
-	{ 'v', "verbose", NULL, "a line on standard error for every file shared or skipped" },
+	{ 'v', "verbose", NULL, "a line on standard error for every file shared or skipped, or\n"
+	  "that a program opened before it became an alias" },
 	{ 'q', "quiet", NULL, "errors only" },
 	{ 'h', "help", NULL, "show this help" },
 	{ 'V', "version", NULL, "show the version" },
@@ -159,10 +164,14 @@ static const struct command commands[] = {
 "The totals say how much memory aliases use without having it to themselves: each\n"
 "alias counts with what is resident of its donor.\n"
 "\n"
+"Programs that opened a file before it became an alias go on with pages of their\n"
+"own until they are restarted. Root is told how many files that are, and with\n"
+"--verbose which.\n"
+"\n"
 "Names that can't be printed are shown with \\xHH for such bytes. In JSON, bytes\n"
 "that are not UTF-8 become U+FFFD, and file_hex or donor_hex then has the whole\n"
 "path in hexadecimal.\n",
-		.options = PATTERNS "MjhV",
+		.options = PATTERNS "MjvhV",
 		.least_arguments = 0,
 		.run = cmd_status,
 	}, {
@@ -296,12 +305,10 @@ static char **add_paths(char **arguments, int *n, const char *name, int delimite
 		/* A null byte would hide the rest of the name. */
 		if (strlen(line) != (size_t)length || count == INT_MAX) {
 			msg_error("%s: has null bytes; give --null", name);
+			free(line);
 			return NULL;
 		}
-		if (count == space) {
-			space = 2 * space + 64;
-			paths = xrealloc(paths, space, sizeof(*paths));
-		}
+		paths = xgrow(paths, count, &space, sizeof(*paths));
 		paths[count++] = xasprintf("%s", line);
 	}
 	free(line);
@@ -319,7 +326,7 @@ static unsigned int parse_threads(const char *text)
 {
 	uint64_t n;
 
-	return parse_size(text, &n) && n <= HASH_MOST_THREADS ? (unsigned int)n : 0;
+	return parse_size(text, &n) && n <= WORK_MOST_THREADS ? (unsigned int)n : 0;
 }
 
 static int run_command(const struct command *command, int argc, char **argv)
@@ -332,7 +339,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 	struct option longs[OPTION_COUNT + 1];
 	char letters[2 * OPTION_COUNT + 1];
 	const char *files_from = NULL;
-	bool null = false;
+	bool null = false, more;
 	char name[32];
 	int code;
 
@@ -362,6 +369,12 @@ static int run_command(const struct command *command, int argc, char **argv)
 		case 'x':
 			selection->one_file_system = true;
 			break;
+		case 'E':
+			if (stores_wish(&options.stores, optarg))
+				break;
+			msg_error("\"%s\" is not a store: give podman, docker, containerd or auto, or like podman=DIR",
+				  optarg);
+			return usage_error(command);
 		case 'F':
 			files_from = optarg;
 			break;
@@ -373,7 +386,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 			if (options.threads)
 				break;
 			msg_error("\"%s\" is not a number of threads: give one from 1 to %d",
-				  optarg, HASH_MOST_THREADS);
+				  optarg, WORK_MOST_THREADS);
 			return usage_error(command);
 		case 'C':
 			options.immutable = true;
@@ -414,13 +427,18 @@ static int run_command(const struct command *command, int argc, char **argv)
 	}
 	argc -= optind;
 	argv += optind;
-	if (options.all ? argc || files_from :
-	    command->no_arguments ? argc : argc < command->least_arguments && !files_from) {
+	more = files_from || options.stores.n;
+	if (options.all ? argc || more :
+	    command->no_arguments ? argc : argc < command->least_arguments && !more) {
 		msg_error("%s: expected %s", command->name,
 			  command->no_arguments ? "no arguments" : command->arguments);
 		return usage_error(command);
 	}
-	options.all |= !argc && !files_from;
+	options.all |= !argc && !more;
+	if (options.immutable && options.stores.n) {
+		msg_error("--immutable would keep the engine from removing images: leave it out with --store");
+		return usage_error(command);
+	}
 	if (null && !files_from) {
 		msg_error("--null is about the list of paths: give --files-from=FILE, too");
 		return usage_error(command);
@@ -431,6 +449,7 @@ static int run_command(const struct command *command, int argc, char **argv)
 			return STATUS_FAILED;
 	}
 	catch_signals();
+	stores_find(&options.stores);
 	return command->run(argv, argc, &options);
 }
 

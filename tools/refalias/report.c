@@ -9,6 +9,7 @@
 #include "report.h"
 #include "resident.h"
 #include "table.h"
+#include "users.h"
 
 void report_count(struct totals *totals, struct file **file, size_t n)
 {
@@ -47,7 +48,7 @@ static size_t get_figures(struct figure *figure, bool scan, const struct totals 
 		{ "large", "", "", false, walked->large },
 		{ "excluded", "", "", false, walked->excluded },
 		{ "mounts", "", "", false, walked->mounts },
-		{ "gone", "", NULL, false, walked->gone },
+		{ "gone", "", "", false, walked->gone },
 		{ "symlinks", "", "", false, walked->links },
 		{ "special", "", "", false, walked->special },
 		{ "groups", "groups of identical", "groups of identical", false, t->groups },
@@ -55,6 +56,9 @@ static size_t get_figures(struct figure *figure, bool scan, const struct totals 
 		{ "reflinked", "newly reflinked", "to be reflinked", false, t->reflinked },
 		{ "aliased", "newly aliased", "to be aliased", false, t->aliased },
 		{ "already_aliased", "already aliased", "already aliased", false, t->kept },
+		{ "opened_before", "", NULL, false,
+		  /* Who may alias may know. */
+		  t->opened_before > 0 ? (uint64_t)t->opened_before : 0 },
 		{ "disk_saved", "disk saved", "disk to be saved", true, t->disk_saved },
 		{ "memory_shared", "memory shared, up to", NULL, true,
 		  t->memory_new + t->memory_kept },
@@ -144,6 +148,7 @@ static void report_text(bool scan, const struct figure *figure, size_t n,
 	if (totals->unknown)
 		printf("%zu files are not yours: what of them is in memory is not known\n",
 		       totals->unknown);
+	users_print(totals->opened_before);
 }
 
 int report(const char *command, const struct totals *totals, const struct walked *walked,

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Step 9: say what was done.
+ * Step 10: say what was done.
  */
 #ifndef REFALIAS_REPORT_H
 #define REFALIAS_REPORT_H
@@ -20,6 +20,7 @@ struct totals {
 	uint64_t memory_kept;	/* and of what was before already */
 	uint64_t memory_now;	/* of the former, what could be freed now */
 	size_t unknown;		/* files for which it is not known */
+	int64_t opened_before;	/* aliased now, by users_count() */
 	size_t skipped[REASON_COUNT];
 };
 

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <linux/magic.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/sysmacros.h>
@@ -25,9 +26,6 @@ struct stack {
 	struct todo *todo;
 	size_t n, space;
 };
-
-/* Directories live as long as the program, since any file may need its own. */
-static struct dir *all_dirs;
 
 void patterns_add(struct patterns *patterns, const char *pattern)
 {
@@ -55,25 +53,10 @@ static bool matches(const struct patterns *patterns, const struct dir *dir, cons
 	return match;
 }
 
-static struct dir *new_dir(struct dir *parent, const char *name, size_t length)
-{
-	struct dir *dir = xzalloc(sizeof(*dir) + length + 1);
-
-	dir->next = all_dirs;
-	all_dirs = dir;
-	dir->parent = parent;
-	dir->fd = -1;
-	memcpy(dir->name, name, length);
-	return dir;
-}
-
 static void push(struct stack *stack, struct dir *parent, const char *name, dev_t dev)
 {
-	if (stack->n == stack->space) {
-		stack->space = stack->space ? 2 * stack->space : 64;
-		stack->todo = xrealloc(stack->todo, stack->space, sizeof(*stack->todo));
-	}
-	stack->todo[stack->n++] = (struct todo){ new_dir(parent, name, strlen(name)), dev };
+	stack->todo = xgrow(stack->todo, stack->n, &stack->space, sizeof(*stack->todo));
+	stack->todo[stack->n++] = (struct todo){ dir_new(parent, name, strlen(name)), dev };
 }
 
 /* Sizes in these are made up, and reading can have effects. */
@@ -100,12 +83,7 @@ static bool shows_kernel_state(int fd)
 /* A message about @name in @dir, which is not one of the files. */
 static void walk_error(struct dir *dir, const char *name, const char *what, int err)
 {
-	struct file *file = xzalloc(sizeof(*file) + strlen(name) + 1);
-
-	file->dir = dir;
-	strcpy(file->name, name);
-	file_error(file, what, err, describe_open_error(err));
-	free(file);
+	file_error(file_new(dir, name), what, err, describe_open_error(err));
 }
 
 static int64_t nanoseconds(struct statx_timestamp t)
@@ -115,21 +93,18 @@ static int64_t nanoseconds(struct statx_timestamp t)
 
 static struct file *new_file(struct dir *dir, const char *name, const struct statx *stx)
 {
-	struct file *file = xzalloc(sizeof(*file) + strlen(name) + 1);
+	struct file *file = file_new(dir, name);
 
-	file->dir = dir;
-	file->dev = makedev(stx->stx_dev_major, stx->stx_dev_minor);
+	file->dev = (uint32_t)makedev(stx->stx_dev_major, stx->stx_dev_minor);
 	file->ino = stx->stx_ino;
 	file->size = stx->stx_size;
-	file->mtime.tv_sec = stx->stx_mtime.tv_sec;
-	file->mtime.tv_nsec = stx->stx_mtime.tv_nsec;
+	file->mtime = mtime_mark(stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec);
 	file->born = nanoseconds((stx->stx_mask & STATX_BTIME) ? stx->stx_btime :
 								 stx->stx_mtime);
 	file->uid = stx->stx_uid;
 	file->gid = stx->stx_gid;
 	file->mode = stx->stx_mode;
 	file->immutable = stx->stx_attributes & STATX_ATTR_IMMUTABLE;
-	strcpy(file->name, name);
 	return file;
 }
 
@@ -141,7 +116,6 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 		dev_t dev, const struct selection *selection, struct walked *walked)
 {
 	struct statx stx;
-	struct file *file;
 
 	if (matches(&selection->exclude, dir, name)) {
 		walked->excluded++;
@@ -150,7 +124,7 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 		  STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
 		return -1;
-	if (selection->one_file_system && dir &&
+	if (selection->one_file_system && dev &&
 	    makedev(stx.stx_dev_major, stx.stx_dev_minor) != dev) {
 		walked->mounts++;
 	} else if (S_ISDIR(stx.stx_mode)) {
@@ -172,9 +146,7 @@ static int take(struct stack *stack, struct dir *dir, int dirfd, const char *nam
 		} else if (selection->include.n && !matches(&selection->include, dir, name)) {
 			walked->excluded++;
 		} else {
-			file = new_file(dir, name, &stx);
-			file->order = walked->files.n;
-			files_add(&walked->files, file);
+			files_add(&walked->files, new_file(dir, name, &stx));
 		}
 	}
 	return 0;
@@ -245,54 +217,31 @@ void walk(char **paths, int n, const struct selection *selection, struct walked 
 	progress_end();
 }
 
-/* The directory of @path, with @last, the one of another path, as a start. */
-static struct dir *known_dir(struct dir *last, const char *path)
-{
-	struct dir **chain = NULL, *dir;
-	size_t depth = 0, i, length;
-	const char *end;
-
-	for (dir = last; dir; dir = dir->parent)
-		depth++;
-	chain = xrealloc(NULL, depth + 1, sizeof(*chain));
-	for (dir = last, i = depth; dir; dir = dir->parent)
-		chain[--i] = dir;
-	dir = depth ? chain[0] : new_dir(NULL, "/", 1);
-	for (i = 1; (end = strchr(++path, '/')); i++, path = end) {
-		length = (size_t)(end - path);
-		if (i < depth && strlen(chain[i]->name) == length &&
-		    !memcmp(chain[i]->name, path, length)) {
-			dir = chain[i];
-		} else {
-			depth = 0;
-			dir = new_dir(dir, path, length);
-		}
-	}
-	free(chain);
-	return dir;
-}
-
-void walk_known(char *const *paths, size_t n, struct walked *walked)
+void walk_known(char *const *paths, size_t n, const struct selection *selection,
+		struct walked *walked)
 {
 	static const struct selection all;
+	struct stack stack = { 0 };
 	struct dir *dir = NULL;
 	size_t i, files;
 	int fd;
 
-	progress_start("looking for files", n, 0);
+	progress_start("looking for files", selection ? 0 : n, 0);
 	for (i = 0; i < n && !interrupted; i++) {
-		dir = known_dir(dir, paths[i]);
+		dir = dir_known(dir, paths[i]);
 		fd = dir_open(dir);
 		files = walked->files.n;
 		if (fd >= 0)
-			fd = take(NULL, dir, fd, strrchr(paths[i], '/') + 1, 0, &all, walked);
-		if (walked->files.n > files)
-			continue;
-		if (fd >= 0 || errno == ENOENT || errno == ENOTDIR || errno == ELOOP)
-			walked->gone++;
-		else
+			fd = take(selection ? &stack : NULL, dir, fd, strrchr(paths[i], '/') + 1, 0,
+				  selection ? selection : &all, walked);
+		if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
 			walk_error(NULL, paths[i], "can't look at it", errno);
+		else if (fd < 0 || (!selection && walked->files.n == files))
+			walked->gone++;
+		while (stack.n && !interrupted)
+			walk_dir(&stack, stack.todo[--stack.n], selection, walked);
 	}
+	free(stack.todo);
 	progress_end();
 }
 

@@ -47,9 +47,11 @@ void walk(char **paths, int n, const struct selection *selection, struct walked 
 
 /*
  * Look up the @n files with these absolute paths, following no links at all.
- * What is gone is counted, and so is what is no regular file any more.
+ * What is gone is counted, and so is what is no regular file any more.  With a
+ * @selection, walk the directories with these paths instead.
  */
-void walk_known(char *const *paths, size_t n, struct walked *walked);
+void walk_known(char *const *paths, size_t n, const struct selection *selection,
+		struct walked *walked);
 
 /* Look up one regular file; NULL after a message. */
 struct file *walk_file(const char *path);

@@ -7,6 +7,7 @@
  * SHIM_CALL     name of a call that fails: alias, release, info, fiemap or
  *               dedupe (for each destination)
  * SHIM_ERRNO    the number of its error; 0: it claims success, but does nothing
+ * SHIM_READ     shell command, run once after the first read(2) of 4096 bytes and more
  * SHIM_OLD      if set, there is no cachestat(2)
  * SHIM_KERNEL   if set, and the kernel has no mapping calls, INFO succeeds and
  *               calls every file ordinary
@@ -16,10 +17,12 @@
 #include <errno.h>
 #include <linux/fiemap.h>
 #include <linux/fs.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/ioctl.h>
+#include <unistd.h>
 
 #include <linux/mapping_alias.h>
 
@@ -43,16 +46,32 @@ static const char *name_of(unsigned long request)
 	}
 }
 
-static void run_command(void)
+/* Run the command in the environment's @variable, once; other threads wait for it. */
+static void run_command(const char *variable)
 {
-	const char *command = getenv("SHIM_COMMAND");
-	static int done;
+	static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+	const char *command;
 
-	if (!command || done++)
-		return;
-	unsetenv("LD_PRELOAD");
-	if (system(command) != 0)
-		abort();
+	pthread_mutex_lock(&lock);
+	command = getenv(variable);
+	if (command) {
+		unsetenv("LD_PRELOAD");
+		if (system(command) != 0)
+			abort();
+		unsetenv(variable);
+	}
+	pthread_mutex_unlock(&lock);
+}
+
+ssize_t read(int fd, void *buf, size_t size)
+{
+	ssize_t (*next)(int, void *, size_t) =
+		(ssize_t (*)(int, void *, size_t))dlsym(RTLD_NEXT, "read");
+	ssize_t got = next(fd, buf, size);
+
+	if (got >= 4096)
+		run_command("SHIM_READ");
+	return got;
 }
 
 long syscall(long number, ...)
@@ -89,7 +108,7 @@ int ioctl(int fd, unsigned long request, ...)
 	va_end(ap);
 
 	if (request == FS_IOC_FIEMAP)
-		run_command();
+		run_command("SHIM_COMMAND");
 	if (call && number && !strcmp(name_of(request), call)) {
 		if (request != FIDEDUPERANGE) {
 			errno = atoi(number);
