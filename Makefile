@@ -8,7 +8,7 @@ DURATION ?= 10m
 SEED ?= 1
 COUNT ?= 100
 
-.PHONY: all help demo test stress crash regress mutants coverage check-kernel lint install uninstall clean
+.PHONY: all help demo test stress crash regress mutants coverage bench-scan check-kernel lint install uninstall clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -29,6 +29,7 @@ help:
 	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
 	@echo 'make coverage      which lines of the new kernel code do the tests execute?'
+	@echo 'make bench-scan    how fast the tool finds identical files, beside its peers'
 	@echo 'make lint          static checks of scripts and C files'
 	@echo 'make clean         remove what was built here'
 	@echo
@@ -58,6 +59,9 @@ mutants:
 
 coverage:
 	@scripts/coverage
+
+bench-scan:
+	@scripts/bench-scan
 
 lint:
 	scripts/lint
