@@ -469,6 +469,103 @@ TEST_F(fs, collapse_while_emptied)
 	free(block);
 }
 
+struct reader {
+	const char *name;
+	unsigned char *map;
+	pthread_t thread;
+	atomic_bool *stop;
+};
+
+/* Have the file read in by MADV_COLLAPSE, with pages of it locked, again and again. */
+static void *collapse_holes(void *arg)
+{
+	struct reader *reader = arg;
+	int fd = open(reader->name, O_RDONLY | O_CLOEXEC);
+	char byte;
+
+	posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM);
+	while (!*reader->stop) {
+		madvise(reader->map, HUGE_SIZE, MADV_DONTNEED);
+		posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED);
+		if (pread(fd, &byte, 1, 0) != 1)
+			break;
+		madvise(reader->map, HUGE_SIZE, MADV_COLLAPSE);
+	}
+	close(fd);
+	return NULL;
+}
+
+/* Have all of the file read in by page faults, again and again. */
+static void *fault_in(void *arg)
+{
+	struct reader *reader = arg;
+	size_t i;
+
+	while (!*reader->stop) {
+		for (i = 0; i < HUGE_PAGES; i++)
+			(void)__atomic_load_n(&reader->map[i * BLK],
+					      __ATOMIC_RELAXED);
+		madvise(reader->map, HUGE_SIZE, MADV_DONTNEED);
+	}
+	return NULL;
+}
+
+/*
+ * Let files become aliases while @read is under way in both.  It must not hang
+ * them, which the kernel notices, nor keep them from it.
+ */
+static void alias_while(struct __test_metadata *_metadata, void *(*read)(void *))
+{
+	struct reader readers[] = { { "donor" }, { "alias" } };
+	int round, donor, alias, err, successes = 0;
+	atomic_bool stop;
+	size_t i;
+
+	write_text(_metadata, "/proc/sys/kernel/hung_task_timeout_secs", "20");
+	for (round = 0; round < 20; round++) {
+		make_file(_metadata, "donor", HUGE_SIZE, 1);
+		clone_file(_metadata, "donor", "alias");
+		stop = false;
+		for (i = 0; i < ARRAY_SIZE(readers); i++) {
+			readers[i].stop = &stop;
+			readers[i].map = map_aligned(_metadata, readers[i].name,
+						     HUGE_SIZE,
+						     PROT_READ | PROT_EXEC);
+			ASSERT_EQ(0, pthread_create(&readers[i].thread, NULL,
+						    read, &readers[i]));
+		}
+		donor = xopen(_metadata, "donor", O_RDONLY);
+		alias = xopen(_metadata, "alias", O_RDONLY);
+		usleep(rand() % 20000);
+		err = alias_fd(alias, donor, 0);
+		EXPECT_TRUE(!err || err == -EBUSY);
+		successes += !err;
+		stop = true;
+		for (i = 0; i < ARRAY_SIZE(readers); i++) {
+			ASSERT_EQ(0, pthread_join(readers[i].thread, NULL));
+			ASSERT_EQ(0, munmap(readers[i].map, HUGE_SIZE));
+		}
+		EXPECT_TRUE(fd_has(_metadata, alias, 0, HUGE_SIZE, 1));
+		close(alias);
+		close(donor);
+		ASSERT_EQ(0, unlink("alias"));
+		ASSERT_EQ(0, unlink("donor"));
+	}
+	/* One may come too often, but not all. */
+	EXPECT_LE(15, successes);
+	write_text(_metadata, "/proc/sys/kernel/hung_task_timeout_secs", "120");
+}
+
+TEST_F_TIMEOUT(fs, alias_while_collapsing, 120)
+{
+	alias_while(_metadata, collapse_holes);
+}
+
+TEST_F_TIMEOUT(fs, alias_while_faulting, 120)
+{
+	alias_while(_metadata, fault_in);
+}
+
 /* Memory that is locked through one file stays, for the other one as well. */
 TEST_F(fs, mlock)
 {

@@ -192,6 +192,22 @@ TEST_F(fs, capabilities)
 	ASSERT_EQ(0, munmap(result, sizeof(*result)));
 }
 
+/* A stranger is told the same, whichever of the files is the donor. */
+TEST_F(fs, error_hides_donor)
+{
+	static const char * const names[] = { "donor", "other", "alias" };
+	size_t i;
+
+	owned_pair(_metadata, ALICE, ALICE);
+	clone_file(_metadata, "donor", "other");
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0, names[i],
+					   "alias", 0));
+	EXPECT_EQ(-EINVAL, alias_as(_metadata, ALICE, 0, "donor", "alias", 0));
+	EXPECT_EQ(-EINVAL, alias_as(_metadata, ALICE, 0, "donor", "donor", 0));
+}
+
 TEST_F(fs, owner)
 {
 	owned_pair(_metadata, ALICE, ALICE);

@@ -618,6 +618,10 @@ static void round_of(struct __test_metadata *_metadata, int i)
 		ASSERT_EQ(0, unlink(first));
 		clone_file(_metadata, "origin", first);
 		break;
+	case 5:
+		ASSERT_EQ(0, alias_file("third", second, KEEP));
+		ASSERT_EQ(0, release_file("third"));
+		break;
 	case 7:
 		clone_file(_metadata, "origin", "new");
 		ASSERT_EQ(0, rename("new", first));
@@ -639,8 +643,8 @@ static void round_of(struct __test_metadata *_metadata, int i)
 }
 
 static const char * const slabs[] = {
-	/* The first one is where what relates an alias to its donor comes from. */
-	"kmalloc-cg-64", "xfs_inode", "dentry",
+	/* Where what relates an alias to its donor comes from, and a donor to all. */
+	"kmalloc-cg-64", "kmalloc-cg-32", "xfs_inode", "dentry",
 };
 
 struct usage {
@@ -700,6 +704,7 @@ TEST_F(fs, no_leak)
 	make_file(_metadata, "other", SIZE, 2);
 	clone_file(_metadata, "origin", "alias");
 	clone_file(_metadata, "origin", "donor");
+	clone_file(_metadata, "origin", "third");
 	/* What there is once for all is there after some rounds. */
 	enter_cgroup(_metadata, "leak");
 	for (n = 0; n < 100; n++)
