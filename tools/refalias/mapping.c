@@ -83,7 +83,7 @@ const char *describe_alias_error(int err)
 	case EBADE:
 		return "sizes or blocks differ from the donor's, or it changed just now: run refalias again without --no-reflink";
 	case EBUSY:
-		return "it shares with another donor or serves as one (refalias release ends that), or its page cache is in use by running I/O (try again)";
+		return "it shares with another donor or serves as one (refalias release ends that), or its page cache is in use by running I/O (try again) or could not be written (sync FILE tells)";
 	case ENOENT:
 		return "it or the donor was deleted meanwhile: run refalias again";
 	default:
