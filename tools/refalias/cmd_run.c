@@ -56,13 +56,30 @@ static void share(const struct team *team, const struct options *options)
 		seal(team);
 }
 
-/* Count what share() would do, and what that would save. */
-static void plan(const struct team *team, struct totals *totals)
+enum what { RUN, SCAN, RESTORE };
+
+/* What is to be done with which files. */
+struct act {
+	enum what what;
+	const struct options *options;
+	const struct files *files;
+	struct set {
+		uint32_t from, size;	/* identical files in @files */
+	} *set;
+	size_t n, space;
+	uint64_t count, bytes;	/* of the files in these */
+	atomic_uint_fast64_t freed, memory_now;
+	atomic_size_t unknown;
+};
+
+/* Find out what share() would do, and what that would save. */
+static void plan(const struct team *team, struct act *act)
 {
-	size_t i;
+	size_t i, unknown = 0;
 
 	dedupe(team->donor, team->member, team->n, true);
-	totals->memory_now += measure(team, &totals->unknown);
+	act->memory_now += measure(team, &unknown);
+	act->unknown += unknown;
 	for (i = 0; i < team->n; i++)
 		team->member[i]->aliased = team->member[i]->reason == REASON_NONE &&
 					   !team->member[i]->kept;
@@ -134,23 +151,6 @@ static void remember(const struct files *files, char **paths, int n,
 	manifest_close(&manifest);
 }
 
-enum what { RUN, SCAN, RESTORE };
-
-/* What is to be done with which files. */
-struct act {
-	enum what what;
-	const struct options *options;
-	const struct files *files;
-	struct set {
-		uint32_t from, size;	/* identical files in @files */
-	} *set;
-	size_t n, space;
-	uint64_t count, bytes;	/* of the files in these */
-	struct totals *totals;
-	struct table *table;
-	atomic_uint_fast64_t freed;
-};
-
 static void collect(struct act *act)
 {
 	const struct files *files = act->files;
@@ -178,22 +178,35 @@ static void act_on(size_t k, void *data)
 	for (done = 0; !interrupted && (used = donor_choose(file + done, size - done, &team));
 	     done += used) {
 		if (act->what == SCAN)
-			plan(&team, act->totals);
+			plan(&team, act);
 		else
 			share(&team, act->options);
 	}
-	if (act->what == SCAN)
-		list(file, size, k + 1, act->table);
 	act->freed += dedupe_freed(file, size);
 	progress_add(size, bytes);
 }
 
-/* How many sets at a time: scan lists them in order, and aliasing waits for no disk. */
+/* How many sets at a time: aliasing waits for no disk. */
 static size_t act_threads(const struct act *act)
 {
-	if (act->what == SCAN || act->options->no_reflink)
+	if (act->what == SCAN)
+		return act->options->threads;
+	if (act->options->no_reflink)
 		return 1;
 	return act->options->threads < dedupe_threads() ? act->options->threads : dedupe_threads();
+}
+
+/* Show what was found, as far as it was looked at. */
+static void list_all(const struct act *act, struct table *table)
+{
+	size_t k;
+
+	for (k = 0; k < act->n; k++) {
+		struct file **file = act->files->file + act->set[k].from;
+
+		if (file[0]->identical)
+			list(file, act->set[k].size, k + 1, table);
+	}
 }
 
 static int find_and_act(char **paths, int n, const struct options *options, enum what what)
@@ -204,8 +217,7 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	struct walked walked = { 0 };
 	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
-	struct act act = { .what = what, .options = options, .files = files,
-			   .totals = &totals, .table = table };
+	struct act act = { .what = what, .options = options, .files = files };
 	int status;
 
 	cmd_walk(paths, n, options, &walked);
@@ -216,6 +228,10 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	work(act.n, act_threads(&act), act_on, &act);
 	totals.groups = act.n;
 	totals.disk_saved = act.freed;
+	totals.memory_now = act.memory_now;
+	totals.unknown = act.unknown;
+	if (what == SCAN)
+		list_all(&act, table);
 	free(act.set);
 	if (what != SCAN && !options->dry_run)
 		totals.opened_before = users_count(files, true);

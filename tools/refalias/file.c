@@ -280,7 +280,7 @@ int file_open(struct file *file)
 	}
 	if (st.st_dev != file->dev || st.st_ino != file->ino ||
 	    (uint64_t)st.st_size != file->size || st.st_uid != file->uid ||
-	    st.st_mode != file->mode ||
+	    st.st_mode != (S_IFREG | file->mode) ||
 	    mtime_mark(st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec) != file->mtime) {
 		close(fd);
 		return file_lost(file, REASON_CHANGED);

@@ -38,6 +38,9 @@ enum reason {
 	REASON_COUNT
 };
 
+/* What of a file is in the page cache. */
+enum cached { CACHED_UNKNOWN, CACHED_NOTHING, CACHED_ALL };
+
 /* There may be millions of them, so it is small; file_new() makes one. */
 struct file {
 	struct dir *dir;	/* NULL: @name is the path as the user gave it */
@@ -62,13 +65,15 @@ struct file {
 	uint32_t mtime;		/* mtime_mark() of it */
 	uint32_t uid;
 	uint32_t gid;
-	unsigned int mode : 16;
+	unsigned int mode : 12;	/* permissions */
 	bool immutable : 1;
 
 	/* as its proof saw it, too */
 	bool acl : 1;		/* has an access ACL */
 	unsigned int state : 3;	/* FS_MAPPING_INFO_* */
 	bool own_blocks : 1;	/* part of its blocks is in no other file */
+	bool hashed : 1;	/* was read at once, as no other file can have its blocks */
+	enum cached cached : 2;	/* when it was read, before that */
 
 	/* what became of it */
 	bool identical : 1;	/* counted as one of a group of identical files */

@@ -4,16 +4,24 @@
 #include "hash.h"
 #include "msg.h"
 #include "prove.h"
+#include "work.h"
 
 void find(struct walked *walked, unsigned int threads)
 {
 	struct files *files = &walked->files;
+	uint64_t bytes = 0;
 	size_t from, n, good;
 
 	group_sort(files);
 	group_only(files);
-	progress_start("looking at blocks", files->n, 0);
-	prove_look(files->file, files->n);
+	/* In a first run most are read now, so do it about as they are on disk. */
+	group_by_inode(files);
+	for (n = 0; threads && n < files->n; n++)
+		bytes += files->file[n]->size;
+	progress_start("looking at blocks", files->n, bytes);
+	prove_look(files->file, files->n, threads ? threads : work_processors(),
+		   threads ? hash_now : NULL);
+	group_sort(files);
 	for (from = 0; !interrupted && (n = group_next(files, &from)); from += n) {
 		good = prove_sort(files->file + from, n);
 		if (threads)

@@ -24,6 +24,21 @@ static int by_size(const void *a, const void *b)
 	return diff ? diff : strcmp(x->name, y->name);
 }
 
+static int by_inode(const void *a, const void *b)
+{
+	const struct file *x = *(struct file *const *)a;
+	const struct file *y = *(struct file *const *)b;
+	int diff = COMPARE(x->dev, y->dev);
+
+	return diff ? diff : COMPARE(x->ino, y->ino);
+}
+
+void group_by_inode(struct files *files)
+{
+	if (files->n)
+		qsort(files->file, files->n, sizeof(*files->file), by_inode);
+}
+
 void group_sort(struct files *files)
 {
 	struct file **file = files->file;

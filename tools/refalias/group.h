@@ -22,4 +22,9 @@ size_t group_next(const struct files *files, size_t *from);
 /* Drop from @files, as group_sort() left them, those that are in no group. */
 void group_only(struct files *files);
 
+/*
+ * Sort them by inode number, which is about the order in which they are on disk.
+ */
+void group_by_inode(struct files *files);
+
 #endif

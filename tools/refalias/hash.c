@@ -11,7 +11,7 @@
 #include "resident.h"
 #include "work.h"
 
-enum { CHUNK = 4 << 20, READ_SIZE = 256 << 10 };
+enum { CHUNK = 4 << 20, READ_SIZE = 256 << 10, READ_AHEAD = 128 << 10 };
 
 /* What is to be read: the first file of each layout, others follow it. */
 static struct {
@@ -38,19 +38,15 @@ static int hash_chunk(XXH3_state_t *state, int fd, uint64_t offset, uint64_t len
 	return 0;
 }
 
-static bool hash_file(struct file *file)
+void hash_now(struct file *file, int fd)
 {
-	XXH3_state_t *state;
+	XXH3_state_t *state = XXH3_createState();
 	struct resident resident;
 	uint64_t offset, length;
-	int fd, ret = 0;
 	char *buf;
+	int ret = 0;
 
-	fd = file_open(file);
-	if (fd < 0)
-		return false;
 	buf = xrealloc(NULL, file->size < READ_SIZE ? file->size : READ_SIZE, 1);
-	state = XXH3_createState();
 	if (!state) {
 		errno = ENOMEM;
 		ret = -1;
@@ -62,7 +58,11 @@ static bool hash_file(struct file *file)
 		if (length > CHUNK)
 			length = CHUNK;
 		resident_save(&resident, fd, offset, length);
-		posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
+		if (length == file->size)
+			file->cached = resident_cached(&resident);
+		/* Less than that is read ahead anyway. */
+		if (length > READ_AHEAD && resident_cached(&resident) != CACHED_ALL)
+			posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
 		ret = hash_chunk(state, fd, offset, length, buf);
 		resident_restore(&resident);
 		progress_add(0, length);
@@ -72,13 +72,23 @@ static bool hash_file(struct file *file)
 			file_error(file, "can't read", errno, describe_open_error(errno));
 		else
 			file_skip(file, REASON_CHANGED);
-	} else if (state) {
+	} else if (state && !interrupted) {
 		file->hash = XXH3_64bits_digest(state);
+		file->hashed = true;
 	}
 	XXH3_freeState(state);
 	free(buf);
+}
+
+static bool hash_file(struct file *file)
+{
+	int fd = file_open(file);
+
+	if (fd < 0)
+		return false;
+	hash_now(file, fd);
 	close(fd);
-	return !ret && !interrupted;
+	return file->hashed;
 }
 
 /* How many files from the @i-th on have the same blocks as that. */
@@ -101,6 +111,8 @@ void hash_add(const struct files *files, size_t from, size_t n)
 	if (!n || files->file[from]->blocks == files->file[from + n - 1]->blocks)
 		return;
 	for (i = from; i < from + n; i += same_blocks(files, i)) {
+		if (files->file[i]->hashed)
+			continue;
 		jobs.job = xgrow(jobs.job, jobs.n, &jobs.space, sizeof(*jobs.job));
 		jobs.job[jobs.n++] = (uint32_t)i;
 		jobs.bytes += files->file[i]->size;

@@ -8,9 +8,14 @@
 #include "file.h"
 
 /*
+ * Hash the open file @fd, and note what of it was in memory before.  If it can't be
+ * read, it gets a reason.  The hash only groups: the kernel compares bytes.
+ */
+void hash_now(struct file *file, int fd);
+
+/*
  * Note the @n files of a group, which @files has @from there on, sorted by
- * blocks, for hash_run(), if their blocks differ.  The hash only groups: the
- * kernel compares bytes.
+ * blocks, for hash_run(), if their blocks differ and they are not hashed yet.
  */
 void hash_add(const struct files *files, size_t from, size_t n);
 

@@ -24,6 +24,11 @@ static uint64_t measure_piece(const struct team *team, uint64_t offset, uint64_t
 		/* Who shares already has no pages of its own. */
 		if (file->reason != REASON_NONE || (i && donor_serves(team->donor, file)))
 			continue;
+		/* Known of those that were read, unless they are in memory in part. */
+		if (file->cached == CACHED_ALL)
+			twice += resident_all_again(length, seen);
+		if (file->cached != CACHED_UNKNOWN)
+			continue;
 		fd = file_open(file);
 		if (fd < 0)
 			continue;

@@ -138,15 +138,22 @@ static int by_blocks(const void *a, const void *b)
 	return diff ? diff : COMPARE(x->ino, y->ino);
 }
 
-static void look(struct file *file)
+struct looking {
+	struct file **file;
+	void (*alone)(struct file *file, int fd);
+};
+
+/* Look at one file; returns whether @alone was called for it. */
+static bool look(struct file *file, void (*alone)(struct file *file, int fd))
 {
+	bool call = false;
 	struct fs_mapping_info info = { 0 };
 	struct layout layout;
 	enum reason reason;
 	int fd = file_open(file);
 
 	if (fd < 0)
-		return;
+		return false;
 	if (!get_layout(fd, file->size, &layout, &reason)) {
 		if (reason != REASON_NONE)
 			file_skip(file, reason);
@@ -161,30 +168,39 @@ static void look(struct file *file)
 		/* Those of another file system are other ones. */
 		file->blocks = XXH3_64bits_withSeed(&layout.digest, sizeof(layout.digest), file->dev);
 		file->place = layout.place;
+		file->hashed = false;
 		file->own_blocks = layout.unshared;
 		file->freeable = layout.unshared ? layout.unshared : layout.bytes;
+		call = alone && layout.unshared == layout.bytes;
 	}
 	file_set_state(file, &info);
 	/* Only where the group may write do named users matter. */
 	if (file->mode & S_IWGRP)
 		file->acl = fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
+	if (call)
+		alone(file, fd);
 	close(fd);
+	return call;
 }
 
 static void look_job(size_t i, void *data)
 {
-	struct file **file = data;
+	const struct looking *looking = data;
 
-	look(file[i]);
-	progress_add(1, 0);
+	struct file *file = looking->file[i];
+
+	/* Otherwise @alone has told of the bytes. */
+	progress_add(1, look(file, looking->alone) ? 0 : file->size);
 }
 
-void prove_look(struct file **file, size_t n)
+void prove_look(struct file **file, size_t n, size_t threads,
+		void (*alone)(struct file *file, int fd))
 {
+	struct looking looking = { file, alone };
+
 	/* Asked once, and not by several threads. */
 	mapping_supported();
-	/* What is on disk of the files was read by the walk. */
-	work(n, work_processors(), look_job, file);
+	work(n, threads, look_job, &looking);
 }
 
 size_t prove_sort(struct file **file, size_t n)

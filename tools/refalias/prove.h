@@ -8,11 +8,14 @@
 #include "file.h"
 
 /*
- * Look at the blocks of @n files, and at what their page caches share already.
- * Those with the same blocks get the same number as their @blocks; the @place
- * and what is @freeable are set, too.  Files with nothing to prove get a reason.
+ * Look at the blocks of @n files, and at what their page caches share already, with
+ * up to @threads threads.  Those with the same blocks get the same number as their
+ * @blocks; the @place and what is @freeable are set, too.  Files with nothing to
+ * prove get a reason.  If @alone is not NULL, it is called for each file of whose
+ * blocks no other file has any, with a descriptor, and tells progress of its bytes.
  */
-void prove_look(struct file **file, size_t n);
+void prove_look(struct file **file, size_t n, size_t threads,
+		void (*alone)(struct file *file, int fd));
 
 /*
  * Move those of @n files of one size and device that have a reason to the end;

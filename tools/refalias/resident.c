@@ -88,10 +88,24 @@ int64_t resident_bytes(int fd, uint64_t size)
 	return n < 0 ? n : n * (int64_t)page_size();
 }
 
+/* Note @pages, or all of them if NULL, in @seen; how many were noted before? */
+static uint64_t note(const unsigned char *pages, uint64_t total, unsigned char *seen)
+{
+	uint64_t again = 0, i;
+
+	for (i = 0; i < total; i++) {
+		if (pages && !(pages[i] & 1))
+			continue;
+		again += seen[i];
+		seen[i] = 1;
+	}
+	return again;
+}
+
 int64_t resident_again(int fd, uint64_t offset, uint64_t length, unsigned char *seen)
 {
-	int64_t n = count_pages(fd, offset, length), again = 0;
-	uint64_t total = resident_pages(length), i;
+	int64_t n = count_pages(fd, offset, length);
+	uint64_t total = resident_pages(length);
 	unsigned char *pages = NULL;
 
 	if (n <= 0)
@@ -101,14 +115,14 @@ int64_t resident_again(int fd, uint64_t offset, uint64_t length, unsigned char *
 		if (!pages)
 			return -1;
 	}
-	for (i = 0; i < total; i++) {
-		if (pages && !(pages[i] & 1))
-			continue;
-		again += seen[i];
-		seen[i] = 1;
-	}
+	n = (int64_t)note(pages, total, seen);
 	free(pages);
-	return again;
+	return n;
+}
+
+uint64_t resident_all_again(uint64_t length, unsigned char *seen)
+{
+	return note(NULL, resident_pages(length), seen);
 }
 
 void resident_save(struct resident *resident, int fd, uint64_t offset, uint64_t length)
@@ -116,10 +130,12 @@ void resident_save(struct resident *resident, int fd, uint64_t offset, uint64_t 
 	int64_t n = count_pages(fd, offset, length);
 
 	*resident = (struct resident){ .fd = fd, .offset = offset, .length = length };
-	if (n > 0 && (uint64_t)n < resident_pages(length))
+	if (n == 0)
+		resident->cached = CACHED_NOTHING;
+	else if (n > 0 && (uint64_t)n >= resident_pages(length))
+		resident->cached = CACHED_ALL;
+	else if (n > 0)
 		resident->pages = get_pages(fd, offset, length);
-	/* What isn't known stays. */
-	resident->all = !resident->pages && n != 0;
 }
 
 static void drop(const struct resident *resident, uint64_t first, uint64_t end)
@@ -138,7 +154,8 @@ void resident_restore(struct resident *resident)
 	uint64_t n = resident_pages(resident->length), i, from;
 
 	if (!resident->pages) {
-		if (!resident->all)
+		/* What isn't known stays. */
+		if (resident->cached == CACHED_NOTHING)
 			drop(resident, 0, n);
 		return;
 	}

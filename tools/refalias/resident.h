@@ -7,6 +7,8 @@
 
 #include <stdint.h>
 
+#include "file.h"
+
 /*
  * Bytes of the page cache that the first @size bytes of the open file @fd
  * occupy; -1 if the caller may not know.
@@ -23,12 +25,15 @@ uint64_t resident_pages(uint64_t size);
  */
 int64_t resident_again(int fd, uint64_t offset, uint64_t length, unsigned char *seen);
 
+/* The same for a file of which all @length bytes are resident. */
+uint64_t resident_all_again(uint64_t length, unsigned char *seen);
+
 /* What was resident of @length bytes at @offset of @fd. */
 struct resident {
 	int fd;
 	uint64_t offset, length;
 	unsigned char *pages;	/* as from mincore(2); NULL: all or nothing */
-	int all;		/* if so, which */
+	enum cached cached;	/* if so, which; or unknown */
 };
 
 /*
@@ -37,6 +42,13 @@ struct resident {
  * multiple of the page size.
  */
 void resident_save(struct resident *resident, int fd, uint64_t offset, uint64_t length);
+
+/* Whether all or nothing was; neither counts as unknown here. */
+static inline enum cached resident_cached(const struct resident *resident)
+{
+	return resident->pages ? CACHED_UNKNOWN : resident->cached;
+}
+
 void resident_restore(struct resident *resident);
 
 #endif

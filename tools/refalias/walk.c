@@ -103,7 +103,7 @@ static struct file *new_file(struct dir *dir, const char *name, const struct sta
 								 stx->stx_mtime);
 	file->uid = stx->stx_uid;
 	file->gid = stx->stx_gid;
-	file->mode = stx->stx_mode;
+	file->mode = stx->stx_mode & ALLPERMS;
 	file->immutable = stx->stx_attributes & STATX_ATTR_IMMUTABLE;
 	return file;
 }
