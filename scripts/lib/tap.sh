@@ -46,3 +46,17 @@ tap_judge()
 	[[ -z $note ]] || failed=$((failed + 1))
 	echo "$passed $failed $skipped $note"
 }
+
+# tap_failures LOG: prints the tests that failed, each with up to five lines that
+# its program printed since the result before: it says there what was wrong.
+tap_failures()
+{
+	awk '
+	/^#/ { said[++n] = $0 }
+	/^not ok/ {
+		for (i = n > 5 ? n - 4 : 1; i <= n; i++)
+			print said[i]
+		print
+	}
+	/^(not )?ok/ { n = 0 }' "$1"
+}
