@@ -10,6 +10,7 @@
 #include "dedupe.h"
 #include "donor.h"
 #include "find.h"
+#include "hashes.h"
 #include "immutable.h"
 #include "manifest.h"
 #include "measure.h"
@@ -132,8 +133,8 @@ static void remember(const struct files *files, char **paths, int n,
 
 	for (i = 0; i < files->n; i++)
 		sharing += files->file[i]->aliased || files->file[i]->kept;
-	/* Who only reflinks needs no manifest, and only root keeps aliases. */
-	if (!sharing || geteuid() != 0 || manifest_open(&manifest, options->manifest, true) < 0)
+	/* Who only reflinks needs no manifest. */
+	if (!sharing || manifest_open(&manifest, options->manifest, true) < 0)
 		return;
 	manifest_clean(&manifest, paths, n);
 	manifest_clean(&manifest, options->stores.roots.path, (int)options->stores.roots.n);
@@ -218,9 +219,15 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
 	struct act act = { .what = what, .options = options, .files = files };
+	const char *manifest = options->manifest ? options->manifest : MANIFEST_DEFAULT;
+	bool root_runs;
 	int status;
 
 	cmd_walk(paths, n, options, &walked);
+	/* Only root keeps aliases, and what is noted about them. */
+	root_runs = what == RUN && geteuid() == 0;
+	if (root_runs)
+		hashes_open(manifest, !options->dry_run);
 	/* Only what shall be reflinked must be read. */
 	find(&walked, options->no_reflink ? 0 : options->threads);
 	collect(&act);
@@ -235,8 +242,10 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	free(act.set);
 	if (what != SCAN && !options->dry_run)
 		totals.opened_before = users_count(files, true);
-	if (what == RUN && !options->dry_run)
+	if (root_runs && !options->dry_run) {
 		remember(files, paths, n, options);
+		hashes_write(manifest);
+	}
 	report_count(&totals, files->file, files->n);
 	status = report(names[what], &totals, &walked, table, options->dry_run, options->json);
 	files_free(&walked.files);

@@ -7,6 +7,7 @@
 #include <xxhash.h>
 
 #include "hash.h"
+#include "hashes.h"
 #include "msg.h"
 #include "resident.h"
 #include "work.h"
@@ -40,12 +41,23 @@ static int hash_chunk(XXH3_state_t *state, int fd, uint64_t offset, uint64_t len
 
 void hash_now(struct file *file, int fd)
 {
-	XXH3_state_t *state = XXH3_createState();
+	XXH3_state_t *state;
 	struct resident resident;
 	uint64_t offset, length;
+	struct stat st;
 	char *buf;
 	int ret = 0;
 
+	if (fstat(fd, &st) < 0) {
+		file_error(file, "can't read", errno, describe_open_error(errno));
+		return;
+	}
+	file->hashed = hashes_find(&st, &file->hash);
+	if (file->hashed) {
+		progress_add(0, file->size);
+		return;
+	}
+	state = XXH3_createState();
 	buf = xrealloc(NULL, file->size < READ_SIZE ? file->size : READ_SIZE, 1);
 	if (!state) {
 		errno = ENOMEM;
@@ -75,6 +87,7 @@ void hash_now(struct file *file, int fd)
 	} else if (state && !interrupted) {
 		file->hash = XXH3_64bits_digest(state);
 		file->hashed = true;
+		hashes_add(&st, file->hash);
 	}
 	XXH3_freeState(state);
 	free(buf);

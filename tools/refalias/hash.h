@@ -8,8 +8,9 @@
 #include "file.h"
 
 /*
- * Hash the open file @fd, and note what of it was in memory before.  If it can't be
- * read, it gets a reason.  The hash only groups: the kernel compares bytes.
+ * Hash the open file @fd, if no earlier run did, and note what of it was in memory
+ * before.  If it can't be read, it gets a reason.  The hash only groups: the kernel
+ * compares bytes.
  */
 void hash_now(struct file *file, int fd);
 
@@ -27,7 +28,8 @@ void hash_blocks(struct file **file, size_t n);
 
 /*
  * Hash one file of all with the same blocks that were noted, in the order of
- * their blocks, with up to @threads threads, and give the others the same hash.  Files that can't be read get a reason.
+ * their blocks, with up to @threads threads, and give the others the same hash.
+ * Files that can't be read get a reason.
  */
 void hash_run(unsigned int threads);
 

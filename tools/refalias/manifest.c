@@ -117,16 +117,22 @@ static bool read_all(struct manifest *manifest, FILE *file)
 	return good;
 }
 
+void manifest_make_dir(const char *name)
+{
+	char copy[] = MANIFEST_DEFAULT;
+
+	/* Who can open it could hold the lock for ever. */
+	if (!strcmp(name, MANIFEST_DEFAULT))
+		mkdir(dirname(copy), 0700);
+}
+
 /* Lock the directory of the manifest, since the file itself is replaced. */
 static int lock_dir(const struct manifest *manifest)
 {
 	char *copy = xasprintf("%s", manifest->name);
 	int fd;
 
-	/* Who can open it could hold the lock for ever. */
-	if (!strcmp(manifest->name, MANIFEST_DEFAULT))
-		mkdir(dirname(copy), 0700);
-	strcpy(copy, manifest->name);
+	manifest_make_dir(manifest->name);
 	fd = open(dirname(copy), O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	free(copy);
 	if (fd >= 0 && flock(fd, LOCK_EX) < 0) {

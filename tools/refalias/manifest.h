@@ -3,9 +3,9 @@
  * The manifest: which files share their page caches, to bring that back.
  *
  * It is a list of absolute paths, each ended by a null byte, after a line that
- * says what it is; with a + in front of those that were made immutable.  It need not say who shared with whom: the blocks tell, and
- * the kernel proves it.  So whatever it says, it can at worst make files share
- * that are identical.
+ * says what it is; with a + in front of those that were made immutable.  It need
+ * not say who shared with whom: the blocks tell, and the kernel proves it.  So
+ * whatever it says, it can at worst make files share that are identical.
  */
 #ifndef REFALIAS_MANIFEST_H
 #define REFALIAS_MANIFEST_H
@@ -13,6 +13,9 @@
 #include "walk.h"
 
 #define MANIFEST_DEFAULT "/var/lib/refalias/manifest"
+
+/* Make the directory of the manifest @name, if it is the default one. */
+void manifest_make_dir(const char *name);
 
 struct manifest {
 	const char *name;

@@ -1,0 +1,38 @@
+/* SPDX-License-Identifier: GPL-2.0 */
+/*
+ * What earlier runs read: the hashes of files, so that a file of the same size as
+ * others, but with content of its own, is read once and not in every run.
+ *
+ * A file is known by its inode number, size, and times of modification and change:
+ * whatever writes to it changes the last one.  What is wrong here can at worst hide
+ * identical files from each other, or have the kernel compare different ones.
+ */
+#ifndef REFALIAS_HASHES_H
+#define REFALIAS_HASHES_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/stat.h>
+
+/*
+ * From now on use the hashes that are noted beside the manifest @name, in the file
+ * @name.hashes; with @add, take more.  If it is not there, is damaged, or is somebody
+ * else's, there are none.
+ */
+void hashes_open(const char *name, bool add);
+
+/*
+ * The hash of the file with status @st, into *@hash; false if it is not known.
+ * Then it can be read, and noted.  Several threads may do so; it does nothing
+ * without hashes_open().
+ */
+bool hashes_find(const struct stat *st, uint64_t *hash);
+void hashes_add(const struct stat *st, uint64_t hash);
+
+/*
+ * Write them to @name.hashes if there are other ones than before, without those
+ * that nobody asked for in two months.  Can fail: then files are only read again.
+ */
+void hashes_write(const char *name);
+
+#endif
