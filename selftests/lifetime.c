@@ -2,6 +2,8 @@
 /* When an alias ends, and that nothing is left of it then. */
 
 #include <pthread.h>
+#include <sched.h>
+#include <stdatomic.h>
 #include <time.h>
 
 #include "common.h"
@@ -406,6 +408,81 @@ TEST_F(fs, umount_unlinked_donor)
 	close(fd);
 	remount_fs(_metadata, self, variant);
 	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+}
+
+/* Threads that keep all CPUs but the first one busy. */
+struct busy {
+	pthread_t thread[CPU_SETSIZE];
+	int n;
+	atomic_int running;
+	atomic_bool stop;
+};
+
+static void *keep_busy(void *arg)
+{
+	struct busy *busy = arg;
+
+	busy->running++;
+	while (!busy->stop)
+		;
+	return NULL;
+}
+
+/* From now on nothing else runs, and none of the kernel's workers, until we sleep. */
+static void run_alone(struct __test_metadata *_metadata, struct busy *busy)
+{
+	struct sched_param param = { .sched_priority = 1 };
+	pthread_attr_t attr;
+	cpu_set_t cpu;
+
+	*busy = (struct busy){ .n = sysconf(_SC_NPROCESSORS_ONLN) - 1 };
+	ASSERT_GT(CPU_SETSIZE, busy->n);
+	CPU_ZERO(&cpu);
+	CPU_SET(0, &cpu);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	for (int i = 0; i < busy->n; i++) {
+		CPU_ZERO(&cpu);
+		CPU_SET(i + 1, &cpu);
+		pthread_attr_init(&attr);
+		pthread_attr_setaffinity_np(&attr, sizeof(cpu), &cpu);
+		pthread_attr_setinheritsched(&attr, PTHREAD_EXPLICIT_SCHED);
+		pthread_attr_setschedpolicy(&attr, SCHED_FIFO);
+		pthread_attr_setschedparam(&attr, &param);
+		ASSERT_EQ(0, pthread_create(&busy->thread[i], &attr, keep_busy, busy));
+		pthread_attr_destroy(&attr);
+	}
+	while (busy->running < busy->n)
+		usleep(1000);
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_FIFO, &param));
+}
+
+static void run_as_before(struct __test_metadata *_metadata, struct busy *busy)
+{
+	struct sched_param param = { .sched_priority = 0 };
+
+	ASSERT_EQ(0, sched_setscheduler(0, SCHED_OTHER, &param));
+	busy->stop = true;
+	for (int i = 0; i < busy->n; i++)
+		ASSERT_EQ(0, pthread_join(busy->thread[i], NULL));
+}
+
+/* It is not refused because of a donor that a worker has not come to drop yet. */
+TEST_F(fs, remount_ro_waits)
+{
+	struct busy busy;
+	int fd, err;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	ASSERT_EQ(0, unlink("donor"));
+	run_alone(_metadata, &busy);
+	close(fd);
+	err = remount_ro();
+	run_as_before(_metadata, &busy);
+	EXPECT_EQ(0, err);
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	EXPECT_EQ(0, remount_rw());
 }
 
 TEST_F(fs, remount_ro_kept)
