@@ -391,6 +391,16 @@ static inline long cgroup_stat(struct __test_metadata *_metadata,
 	return atol(line + len);
 }
 
+/* From now on the caller runs on that CPU only. */
+static inline void stay_on_first_cpu(struct __test_metadata *_metadata)
+{
+	cpu_set_t first;
+
+	CPU_ZERO(&first);
+	CPU_SET(0, &first);
+	ASSERT_EQ(0, sched_setaffinity(0, sizeof(first), &first));
+}
+
 /* Let a cgroup reclaim all that it can. */
 static inline void reclaim_cgroup(struct __test_metadata *_metadata,
 				  const char *name)

@@ -437,9 +437,7 @@ static void run_alone(struct __test_metadata *_metadata, struct busy *busy)
 
 	*busy = (struct busy){ .n = sysconf(_SC_NPROCESSORS_ONLN) - 1 };
 	ASSERT_GT(CPU_SETSIZE, busy->n);
-	CPU_ZERO(&cpu);
-	CPU_SET(0, &cpu);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(cpu), &cpu));
+	stay_on_first_cpu(_metadata);
 	for (int i = 0; i < busy->n; i++) {
 		CPU_ZERO(&cpu);
 		CPU_SET(i + 1, &cpu);

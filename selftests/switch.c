@@ -295,14 +295,11 @@ TEST_F(fs, uprobe_processes)
 {
 	static const char * const names[] = { "alias", "alias", "donor" };
 	int event = -1, before, i, sock[3];
-	cpu_set_t first_cpu;
 	pid_t pid[3];
 	__u64 count;
 
 	/* Hits are counted there. */
-	CPU_ZERO(&first_cpu);
-	CPU_SET(0, &first_cpu);
-	ASSERT_EQ(0, sched_setaffinity(0, sizeof(first_cpu), &first_cpu));
+	stay_on_first_cpu(_metadata);
 	for (before = 0; before < 2; before++) {
 		make_code(_metadata);
 		pid[0] = start_runner(_metadata, names[0], &sock[0]);
