@@ -44,15 +44,11 @@ void hash_now(struct file *file, int fd)
 	XXH3_state_t *state;
 	struct resident resident;
 	uint64_t offset, length;
-	struct stat st;
+	const uint64_t key = hashes_key(fd);
 	char *buf;
 	int ret = 0;
 
-	if (fstat(fd, &st) < 0) {
-		file_error(file, "can't read", errno, describe_open_error(errno));
-		return;
-	}
-	file->hashed = hashes_find(&st, &file->hash);
+	file->hashed = hashes_find(key, &file->hash);
 	if (file->hashed) {
 		progress_add(0, file->size);
 		return;
@@ -87,7 +83,7 @@ void hash_now(struct file *file, int fd)
 	} else if (state && !interrupted) {
 		file->hash = XXH3_64bits_digest(state);
 		file->hashed = true;
-		hashes_add(&st, file->hash);
+		hashes_add(key, file->hash);
 	}
 	XXH3_freeState(state);
 	free(buf);

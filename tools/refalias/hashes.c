@@ -34,7 +34,7 @@ struct header {
 static const char magic[sizeof(((struct header *)0)->magic)] = "refalias hashes 1\n";
 
 static struct {
-	bool add;
+	bool open, add;
 	atomic_bool used;	/* one of them, for which that is to be noted */
 	uint64_t day;
 	struct record *known;	/* in the file, sorted */
@@ -43,17 +43,6 @@ static struct {
 	struct record *added;
 	size_t n_added, space;
 } hashes = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-static uint64_t key_of(const struct stat *st)
-{
-	const uint64_t known_by[] = {
-		st->st_ino, (uint64_t)st->st_size,
-		(uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec,
-		(uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec,
-	};
-
-	return XXH3_64bits(known_by, sizeof(known_by));
-}
 
 static int by_key(const void *a, const void *b)
 {
@@ -106,6 +95,7 @@ void hashes_open(const char *name, bool add)
 	free(hashes.known);
 	hashes.known = NULL;
 	hashes.n_known = 0;
+	hashes.open = true;
 	hashes.add = add;
 	hashes.day = (uint64_t)time(NULL) / DAY;
 	if (fd >= 0) {
@@ -116,14 +106,35 @@ void hashes_open(const char *name, bool add)
 	free(path);
 }
 
-bool hashes_find(const struct stat *st, uint64_t *hash)
+uint64_t hashes_key(int fd)
 {
-	struct record key = { .key = 0 }, *record;
+	struct stat st;
 
-	if (!hashes.n_known)
+	if (!hashes.open || fstat(fd, &st) < 0)
+		return 0;
+	/*
+	 * A file that is written twice in one tick of the clock shows the same times
+	 * both times: wait until that can't be any more.
+	 */
+	if (st.st_ctim.tv_sec + 1 >= time(NULL))
+		return 0;
+	const uint64_t known_by[] = {
+		st.st_ino, (uint64_t)st.st_size,
+		(uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec,
+		(uint64_t)st.st_ctim.tv_sec, (uint64_t)st.st_ctim.tv_nsec,
+	};
+
+	return XXH3_64bits(known_by, sizeof(known_by));
+}
+
+bool hashes_find(uint64_t key, uint64_t *hash)
+{
+	const struct record wanted = { .key = key };
+	struct record *record;
+
+	if (!key || !hashes.n_known)
 		return false;
-	key.key = key_of(st);
-	record = bsearch(&key, hashes.known, hashes.n_known, sizeof(key), by_key);
+	record = bsearch(&wanted, hashes.known, hashes.n_known, sizeof(wanted), by_key);
 	if (!record)
 		return false;
 	*hash = record->hash;
@@ -135,17 +146,13 @@ bool hashes_find(const struct stat *st, uint64_t *hash)
 	return true;
 }
 
-void hashes_add(const struct stat *st, uint64_t hash)
+void hashes_add(uint64_t key, uint64_t hash)
 {
-	/*
-	 * A file that is written twice in one tick of the clock shows the same times
-	 * both times: wait until that can't be any more.
-	 */
-	if (!hashes.add || st->st_ctim.tv_sec + 1 >= time(NULL))
+	if (!key || !hashes.add)
 		return;
 	pthread_mutex_lock(&hashes.lock);
 	hashes.added = xgrow(hashes.added, hashes.n_added, &hashes.space, sizeof(*hashes.added));
-	hashes.added[hashes.n_added++] = (struct record){ key_of(st), hash, hashes.day };
+	hashes.added[hashes.n_added++] = (struct record){ key, hash, hashes.day };
 	pthread_mutex_unlock(&hashes.lock);
 }
 

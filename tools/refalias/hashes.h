@@ -12,7 +12,6 @@
 
 #include <stdbool.h>
 #include <stdint.h>
-#include <sys/stat.h>
 
 /*
  * From now on use the hashes that are noted beside the manifest @name, in the file
@@ -22,12 +21,18 @@
 void hashes_open(const char *name, bool add);
 
 /*
- * The hash of the file with status @st, into *@hash; false if it is not known.
- * Then it can be read, and noted.  Several threads may do so; it does nothing
- * without hashes_open().
+ * What the open file @fd is known by; 0 without hashes_open(), or if it was changed
+ * too recently for its times to tell.
  */
-bool hashes_find(const struct stat *st, uint64_t *hash);
-void hashes_add(const struct stat *st, uint64_t hash);
+uint64_t hashes_key(int fd);
+
+/*
+ * The hash of the file with that @key, into *@hash; false if it is not known.  Then
+ * it can be read, and noted.  With key 0
+ * nothing is known or noted.  Several threads may call these.
+ */
+bool hashes_find(uint64_t key, uint64_t *hash);
+void hashes_add(uint64_t key, uint64_t hash);
 
 /*
  * Write them to @name.hashes if there are other ones than before, without those

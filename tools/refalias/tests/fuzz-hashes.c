@@ -46,7 +46,7 @@ static void clean_up(void)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	struct stat st = { .st_ino = 1 };
+	const uint64_t key = 1;
 	uint64_t hash, digest;
 	int fd;
 
@@ -64,12 +64,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	}
 	close(fd);
 	hashes_open(name, true);
-	if (hashes_find(&st, &hash))
+	if (hashes_find(key, &hash))
 		check(is_there(data, size, hash));
-	hashes_add(&st, size);
+	hashes_add(key, size);
 	hashes_write(name);
 	/* What was written is read, and has what was added, whatever was there before. */
 	hashes_open(name, true);
-	check(hashes_find(&st, &hash));
+	check(hashes_find(key, &hash));
 	return 0;
 }
