@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "cmd.h"
+#include "group.h"
 #include "immutable.h"
 #include "manifest.h"
 #include "mapping.h"
@@ -59,42 +60,87 @@ static void print_released(const struct released *released)
 	tables_print(&table, 1);
 }
 
-/* What is released must not be restored, and is as it was before. */
-static void forget(const struct files *files, const struct options *options)
+/*
+ * One inode's @n names, of which the first was released, or not: what is released
+ * must not be restored, and is as it was before.
+ */
+static void forget_inode(struct manifest *manifest, struct file **name, size_t n)
 {
-	char everything[] = "/", *root = everything;
-	struct manifest manifest;
+	bool immutable = false;
 	size_t i;
 
+	/* Any of them may have been there when it was noted. */
+	for (i = 0; i < n; i++)
+		immutable |= manifest_immutable(manifest, name[i]);
+	if (immutable && name[0]->reason == REASON_NONE)
+		immutable_set(name[0], false);
+	for (i = 0; i < n; i++) {
+		if (name[0]->reason == REASON_NONE)
+			manifest_remove(manifest, name[i]);
+		else if (name[0]->reason != REASON_VANISHED)
+			/* There is something left to do. */
+			manifest_keep(manifest, name[i]);
+	}
+}
+
+static void forget(const struct files *names, const struct options *options)
+{
+	struct manifest manifest;
+	size_t from, n;
+
 	/* Nothing to forget, and nothing to complain about to other users. */
-	if (access(options->manifest ? options->manifest : MANIFEST_DEFAULT, R_OK) < 0 ||
+	if (access(manifest_name(options->manifest), R_OK) < 0 ||
 	    manifest_open(&manifest, options->manifest, true) < 0)
 		return;
-	for (i = 0; i < files->n; i++) {
-		struct file *file = files->file[i];
+	/* Of what failed before there was a file, nothing else is known. */
+	if (options->all && !msg_failures())
+		manifest_clear(&manifest);
+	for (from = 0; from < names->n; from += n) {
+		struct file **name = names->file + from;
 
-		if (file->reason == REASON_NONE && manifest_immutable(&manifest, file))
-			immutable_set(file, false);
-		/* If that failed, there is something left to do. */
-		if (file->reason == REASON_NONE)
-			manifest_remove(&manifest, file);
+		for (n = 1; from + n < names->n && name[n]->dev == name[0]->dev &&
+			    name[n]->ino == name[0]->ino; n++)
+			;
+		forget_inode(&manifest, name, n);
 	}
-	if (options->all)
-		manifest_clean(&manifest, &root, 1);
 	manifest_close(&manifest);
+}
+
+/* Whether files are no longer what the walk saw, and were left alone. */
+static bool some_changed(const struct files *files)
+{
+	size_t i;
+
+	for (i = 0; i < files->n; i++)
+		if (files->file[i]->reason == REASON_CHANGED)
+			return true;
+	return false;
 }
 
 int cmd_release(char **paths, int n, const struct options *options)
 {
 	struct released released = { .options = options };
 	struct walked walked = { 0 };
+	struct files names = { 0 };
+	bool supported, changed;
+	size_t i;
 
-	if (!sharing_find(paths, n, options, &walked))
-		return STATUS_FAILED;
-	sharing_each(&walked.files, release, &released);
+	supported = sharing_find(paths, n, options, &walked);
+	/* Nothing shares else, but it may be immutable. */
+	if (!supported)
+		cmd_walk(paths, n, options, &walked);
+	for (i = 0; i < walked.files.n; i++)
+		files_add(&names, walked.files.file[i]);
+	group_names(&names);
+	if (supported)
+		sharing_each(&walked.files, release, &released);
 	if (!options->dry_run && !interrupted)
-		forget(&walked.files, options);
+		forget(&names, options);
 	print_released(&released);
+	changed = some_changed(&names);
 	files_free(&walked.files);
-	return msg_failures() || interrupted ? STATUS_FAILED : STATUS_OK;
+	files_free(&names);
+	if (msg_failures() || interrupted)
+		return STATUS_FAILED;
+	return changed ? STATUS_LESS : STATUS_OK;
 }

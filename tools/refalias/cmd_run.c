@@ -30,31 +30,12 @@ static const struct column columns[COL_COUNT] = {
 	[COL_FILE_HEX] = { .name = "file_hex" },
 };
 
-/* Make those immutable that share, and their donor. */
-static void seal(const struct team *team)
-{
-	size_t i, sharing = 0;
-
-	for (i = 0; i < team->n && !interrupted; i++) {
-		struct file *file = team->member[i];
-
-		if (!file->aliased && !file->kept)
-			continue;
-		sharing++;
-		file->made_immutable = immutable_set(file, true);
-	}
-	if (sharing)
-		team->donor->made_immutable = immutable_set(team->donor, true);
-}
-
 static void share(const struct team *team, const struct options *options)
 {
 	if (!options->no_reflink)
 		dedupe(team->donor, team->member, team->n, options->dry_run);
 	if (!options->no_alias)
 		alias(team->donor, team->member, team->n, options->dry_run);
-	if (options->immutable && !options->dry_run)
-		seal(team);
 }
 
 enum what { RUN, SCAN, RESTORE };
@@ -123,8 +104,40 @@ static void list(struct file **file, size_t n, size_t group, struct table *table
 	}
 }
 
-/* Note what shares its page cache now, and forget what is gone below the paths. */
-static void remember(const struct files *files, char **paths, int n,
+static bool shares(const struct file *file)
+{
+	return file->aliased || file->kept;
+}
+
+/* What shares, and its donors, is to be made immutable, unless it is so. */
+static void plan_immutable(const struct files *files)
+{
+	size_t i;
+
+	for (i = 0; i < files->n; i++) {
+		struct file *file = files->file[i];
+
+		if (!shares(file))
+			continue;
+		file->made_immutable = !file->immutable;
+		file->donor->made_immutable = !file->donor->immutable;
+	}
+}
+
+static void make_immutable(const struct files *files)
+{
+	size_t i;
+
+	for (i = 0; i < files->n && !interrupted; i++)
+		if (files->file[i]->made_immutable)
+			immutable_set(files->file[i], true);
+}
+
+/*
+ * Note what shares its page cache now, and forget what is gone below the paths;
+ * false after a message.
+ */
+static bool remember(const struct files *files, char **paths, int n,
 		     const struct options *options)
 {
 	const struct file *donor = NULL;
@@ -132,16 +145,19 @@ static void remember(const struct files *files, char **paths, int n,
 	size_t i, sharing = 0;
 
 	for (i = 0; i < files->n; i++)
-		sharing += files->file[i]->aliased || files->file[i]->kept;
+		sharing += shares(files->file[i]);
 	/* Who only reflinks needs no manifest. */
-	if (!sharing || manifest_open(&manifest, options->manifest, true) < 0)
-		return;
-	manifest_clean(&manifest, paths, n);
-	manifest_clean(&manifest, options->stores.roots.path, (int)options->stores.roots.n);
+	if (!sharing && access(manifest_name(options->manifest), F_OK) < 0)
+		return true;
+	if (manifest_open(&manifest, options->manifest, true) < 0)
+		return false;
+	manifest_clean(&manifest, paths, n, true);
+	/* These are without links, or were when they were found. */
+	manifest_clean(&manifest, options->stores.roots.path, (int)options->stores.roots.n, false);
 	for (i = 0; i < files->n; i++) {
 		struct file *file = files->file[i];
 
-		if (!file->aliased && !file->kept)
+		if (!shares(file))
 			continue;
 		manifest_add(&manifest, file);
 		/* Most of its aliases follow each other. */
@@ -149,7 +165,7 @@ static void remember(const struct files *files, char **paths, int n,
 			manifest_add(&manifest, file->donor);
 		donor = file->donor;
 	}
-	manifest_close(&manifest);
+	return manifest_close(&manifest);
 }
 
 static void collect(struct act *act)
@@ -219,8 +235,8 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
 	struct act act = { .what = what, .options = options, .files = files };
-	const char *manifest = options->manifest ? options->manifest : MANIFEST_DEFAULT;
-	bool root_runs;
+	const char *manifest = manifest_name(options->manifest);
+	bool root_runs, noted = true;
 	int status;
 
 	cmd_walk(paths, n, options, &walked);
@@ -240,12 +256,17 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	if (what == SCAN)
 		list_all(&act, table);
 	free(act.set);
-	if (what != SCAN && !options->dry_run)
-		totals.opened_before = users_count(files, true);
+	if (options->immutable && !options->dry_run && !interrupted)
+		plan_immutable(files);
 	if (root_runs && !options->dry_run) {
-		remember(files, paths, n, options);
+		noted = remember(files, paths, n, options);
 		hashes_write(manifest);
 	}
+	/* What is not noted would stay immutable when it is released. */
+	if (noted)
+		make_immutable(files);
+	if (what != SCAN && !options->dry_run)
+		totals.opened_before = users_count(files, true);
 	report_count(&totals, files->file, files->n);
 	status = report(names[what], &totals, &walked, table, options->dry_run, options->json);
 	files_free(&walked.files);

@@ -2,17 +2,23 @@
 #include <stdlib.h>
 
 #include "donor.h"
+#include "msg.h"
 
 enum reason donor_may_serve(const struct file *donor, const struct file *file)
 {
-	bool all_write = file->mode & S_IWOTH;
-	bool group_writes = all_write || (file->mode & S_IWGRP && file->gid == donor->gid);
+	const mode_t others = S_IWGRP | S_IWOTH;
+	/*
+	 * Bits for others say nothing of the group.  An ACL can let in or keep out
+	 * anybody; the mode's group bits are its mask then.
+	 */
+	bool all_write = (file->mode & others) == others && !file->acl;
+	bool group_writes = all_write ||
+			    ((file->mode & S_IWGRP) && !file->acl && file->gid == donor->gid);
 
 	if (donor->uid != 0 && donor->uid != file->uid)
 		return REASON_OWNER;
 	if ((donor->mode & S_IWOTH) && !all_write)
 		return REASON_WRITABLE;
-	/* An ACL can name anybody, and the mode's group bits are its mask. */
 	if ((donor->mode & S_IWGRP) && (donor->acl ? !all_write : !group_writes))
 		return REASON_WRITABLE;
 	return REASON_NONE;
@@ -35,11 +41,15 @@ static int by_fitness(const void *a, const void *b)
 	const struct file *x = *(struct file *const *)a;
 	const struct file *y = *(struct file *const *)b;
 	const uint32_t donor = FS_MAPPING_INFO_DONOR, alias = FS_MAPPING_INFO_ALIAS;
-	const mode_t others = S_IWGRP | S_IWOTH;
 	int diff = COMPARE(x->uid, y->uid);	/* root serves all */
 
+	/* Whom fewer can write serves more. */
 	if (!diff)
-		diff = COMPARE(x->mode & others, y->mode & others);
+		diff = COMPARE(x->mode & S_IWOTH, y->mode & S_IWOTH);
+	if (!diff)
+		diff = COMPARE(x->mode & S_IWGRP, y->mode & S_IWGRP);
+	if (!diff)
+		diff = COMPARE(x->acl, y->acl);
 	if (!diff)
 		diff = COMPARE(y->state & donor, x->state & donor);
 	if (!diff)
@@ -70,7 +80,7 @@ size_t donor_choose(struct file **file, size_t n, struct team *team)
 	size_t used = 0, i, k;
 
 	qsort(file, n, sizeof(*file), by_fitness);
-	while (used < n) {
+	while (used < n && !interrupted) {
 		struct file *donor = file[used++];
 
 		*team = (struct team){ .donor = donor, .member = file + used };

@@ -63,10 +63,10 @@ size_t roots_add_configured(struct paths *roots, const char *name, const char *t
 int store_open(const char *root, const char *name, int flags);
 
 /*
- * Read all of @name in the store in @root.  Returns memory that is to be freed,
- * with a null byte behind the *@size bytes; NULL and errno.
+ * Read all of @name in the store in @root, at most @largest bytes.  Returns memory
+ * that is to be freed, with a null byte behind the *@size bytes; NULL and errno.
  */
-char *store_load(const char *root, const char *name, size_t *size);
+char *store_load(const char *root, const char *name, size_t largest, size_t *size);
 
 /* A message about @name in the store in @root; @err may be 0. */
 void store_error(const char *root, const char *name, const char *what, int err,

@@ -48,8 +48,12 @@ size_t files_may_open(size_t most)
 	if (!limit) {
 		limit = 1;
 		if (getrlimit(RLIMIT_NOFILE, &files) == 0) {
+			const rlim_t now = files.rlim_cur;
+
 			files.rlim_cur = files.rlim_max;
-			setrlimit(RLIMIT_NOFILE, &files);
+			/* More than fs.nr_open is refused. */
+			if (setrlimit(RLIMIT_NOFILE, &files) < 0)
+				files.rlim_cur = now;
 			/* Directories, destinations, threads, and all else. */
 			limit = files.rlim_cur / 4 + 1;
 		}
@@ -280,7 +284,7 @@ int file_open(struct file *file)
 	}
 	if (st.st_dev != file->dev || st.st_ino != file->ino ||
 	    (uint64_t)st.st_size != file->size || st.st_uid != file->uid ||
-	    st.st_mode != (S_IFREG | file->mode) ||
+	    st.st_gid != file->gid || st.st_mode != (S_IFREG | file->mode) ||
 	    mtime_mark(st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec) != file->mtime) {
 		close(fd);
 		return file_lost(file, REASON_CHANGED);

@@ -72,7 +72,7 @@ struct file {
 	bool acl : 1;		/* has an access ACL */
 	unsigned int state : 3;	/* FS_MAPPING_INFO_* */
 	bool own_blocks : 1;	/* part of its blocks is in no other file */
-	bool hashed : 1;	/* was read at once, as no other file can have its blocks */
+	bool hashed : 1;	/* needs not be read any more: see look() */
 	enum cached cached : 2;	/* when it was read, before that */
 
 	/* what became of it */

@@ -39,6 +39,12 @@ void group_by_inode(struct files *files)
 		qsort(files->file, files->n, sizeof(*files->file), by_inode);
 }
 
+void group_names(struct files *files)
+{
+	if (files->n)
+		qsort(files->file, files->n, sizeof(*files->file), by_size);
+}
+
 void group_sort(struct files *files)
 {
 	struct file **file = files->file;
@@ -46,7 +52,7 @@ void group_sort(struct files *files)
 
 	if (!files->n)
 		return;
-	qsort(file, files->n, sizeof(*file), by_size);
+	group_names(files);
 	for (i = 1; i < files->n; i++) {
 		if (file[i]->dev != file[n]->dev || file[i]->ino != file[n]->ino)
 			file[++n] = file[i];

@@ -13,6 +13,9 @@
  */
 void group_sort(struct files *files);
 
+/* Only sort them: the names of an inode follow each other, that one first. */
+void group_names(struct files *files);
+
 /*
  * The next group in @files, as group_sort() left them, from *@from on: returns
  * the number of its files, at least two, and its place in *@from; 0 at the end.

@@ -142,12 +142,19 @@ static int lock_dir(const struct manifest *manifest)
 	return fd;
 }
 
+static bool is_ours(int fd)
+{
+	struct stat st;
+
+	return geteuid() != 0 || (fstat(fd, &st) == 0 && st.st_uid == 0);
+}
+
 int manifest_open(struct manifest *manifest, const char *name, bool update)
 {
 	bool may_miss = update || !name, good = true;
 	FILE *file;
 
-	*manifest = (struct manifest){ .name = name ? name : MANIFEST_DEFAULT, .dir = -1 };
+	*manifest = (struct manifest){ .name = manifest_name(name), .dir = -1 };
 	if (update) {
 		manifest->dir = lock_dir(manifest);
 		if (manifest->dir < 0) {
@@ -157,14 +164,20 @@ int manifest_open(struct manifest *manifest, const char *name, bool update)
 		}
 	}
 	file = fopen(manifest->name, "re");
-	if (file) {
+	if (file && update && !is_ours(fileno(file))) {
+		/* It can ask for any file to become changeable. */
+		manifest_error(manifest, "belongs to another user, whom root would serve", 0,
+			       "chown it to root if it is right, or name another one with --manifest");
+		good = false;
+	} else if (file) {
 		good = read_all(manifest, file);
-		fclose(file);
 	} else if (errno != ENOENT || !may_miss) {
 		manifest_error(manifest, "can't open the manifest", errno,
 			       describe_manifest_error(errno));
 		good = false;
 	}
+	if (file)
+		fclose(file);
 	/* So that it can be searched, whoever wrote it. */
 	sort(manifest);
 	if (good)
@@ -251,6 +264,14 @@ void manifest_remove(struct manifest *manifest, const struct file *file)
 		forget(manifest, known);
 }
 
+void manifest_keep(struct manifest *manifest, const struct file *file)
+{
+	struct known *known = find_file(manifest, file);
+
+	if (known)
+		known->gone = false;
+}
+
 static int by_name(const void *a, const void *b)
 {
 	return strcmp(*(char *const *)a, *(char *const *)b);
@@ -272,7 +293,7 @@ static bool is_below(char *path, char **roots, size_t n)
 	return found;
 }
 
-void manifest_clean(struct manifest *manifest, char **roots, int n)
+void manifest_clean(struct manifest *manifest, char **roots, int n, bool resolve)
 {
 	char **real = xrealloc(NULL, (size_t)n + 1, sizeof(*real));
 	size_t count = 0, i;
@@ -281,7 +302,7 @@ void manifest_clean(struct manifest *manifest, char **roots, int n)
 	int k;
 
 	for (k = 0; k < n; k++) {
-		real[count] = realpath(roots[k], NULL);
+		real[count] = resolve ? realpath(roots[k], NULL) : xasprintf("%s", roots[k]);
 		if (!real[count])
 			continue;
 		all |= !strcmp(real[count], "/");
@@ -329,16 +350,21 @@ static int write_all(struct manifest *manifest, int fd)
 	return ret;
 }
 
-static void replace(struct manifest *manifest)
+static bool replace(struct manifest *manifest)
 {
 	char *copy = xasprintf("%s", manifest->name);
 	char *name = basename(copy), *new_name = xasprintf("%s.new", name);
+	bool good;
 	int fd;
 
-	fd = openat(manifest->dir, new_name,
-		    O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW | O_CLOEXEC, 0600);
-	if (fd < 0 || write_all(manifest, fd) < 0 ||
-	    renameat(manifest->dir, new_name, manifest->dir, name) < 0) {
+	/* Left behind by a crash, or whatever somebody has put there. */
+	if (unlinkat(manifest->dir, new_name, 0) < 0 && errno != ENOENT)
+		fd = -1;
+	else
+		fd = openat(manifest->dir, new_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+	good = fd >= 0 && write_all(manifest, fd) == 0 &&
+	       renameat(manifest->dir, new_name, manifest->dir, name) == 0;
+	if (!good) {
 		manifest_error(manifest, "can't write the manifest", errno,
 			       describe_manifest_error(errno));
 		if (fd >= 0)
@@ -346,6 +372,7 @@ static void replace(struct manifest *manifest)
 	}
 	free(new_name);
 	free(copy);
+	return good;
 }
 
 void manifest_walk(const char *name, struct walked *walked)
@@ -364,15 +391,26 @@ void manifest_walk(const char *name, struct walked *walked)
 	manifest_close(&manifest);
 }
 
-void manifest_close(struct manifest *manifest)
+void manifest_clear(struct manifest *manifest)
 {
+	size_t i;
+
+	for (i = 0; i < manifest->sorted; i++)
+		forget(manifest, &manifest->known[i]);
+}
+
+bool manifest_close(struct manifest *manifest)
+{
+	bool good = true;
+
 	if (manifest->dir >= 0) {
 		if (manifest->changed)
-			replace(manifest);
+			good = replace(manifest);
 		close(manifest->dir);
 	}
 	while (manifest->n)
 		free(manifest->known[--manifest->n].path);
 	free(manifest->known);
 	*manifest = (struct manifest){ .dir = -1 };
+	return good;
 }

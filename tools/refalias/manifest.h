@@ -14,6 +14,12 @@
 
 #define MANIFEST_DEFAULT "/var/lib/refalias/manifest"
 
+/* @name, or with NULL the default one. */
+static inline const char *manifest_name(const char *name)
+{
+	return name ? name : MANIFEST_DEFAULT;
+}
+
 /* Make the directory of the manifest @name, if it is the default one. */
 void manifest_make_dir(const char *name);
 
@@ -48,10 +54,19 @@ bool manifest_immutable(const struct manifest *manifest, const struct file *file
 
 void manifest_remove(struct manifest *manifest, const struct file *file);
 
-/* Remove what is gone of the files below the @n @roots. */
-void manifest_clean(struct manifest *manifest, char **roots, int n);
+/* Don't remove it, whatever was said before. */
+void manifest_keep(struct manifest *manifest, const struct file *file);
 
-/* Write it if it was changed; a message if that fails.  Free it. */
-void manifest_close(struct manifest *manifest);
+/*
+ * Remove what is gone of the files below the @n @roots, in which links may be if
+ * @resolve.
+ */
+void manifest_clean(struct manifest *manifest, char **roots, int n, bool resolve);
+
+/* Remove all. */
+void manifest_clear(struct manifest *manifest);
+
+/* Write it if it was changed; false after a message.  Free it. */
+bool manifest_close(struct manifest *manifest);
 
 #endif

@@ -40,16 +40,25 @@ static uint64_t milliseconds(void)
 
 static void on_signal(int sig)
 {
+	/* Another one, of whichever kind, ends it at once. */
+	signal(SIGHUP, SIG_DFL);
+	signal(SIGINT, SIG_DFL);
+	signal(SIGTERM, SIG_DFL);
 	(void)sig;
 	interrupted = 1;
 }
 
 void catch_signals(void)
 {
-	struct sigaction act = { .sa_handler = on_signal, .sa_flags = SA_RESETHAND };
+	struct sigaction act = { .sa_handler = on_signal }, old;
 
+	/* nohup(1) has it ignored. */
+	if (sigaction(SIGHUP, NULL, &old) == 0 && old.sa_handler != SIG_IGN)
+		sigaction(SIGHUP, &act, NULL);
 	sigaction(SIGINT, &act, NULL);
 	sigaction(SIGTERM, &act, NULL);
+	/* What is done must be noted, whether or not somebody still reads. */
+	signal(SIGPIPE, SIG_IGN);
 }
 
 static void clear_line(void)

@@ -16,10 +16,10 @@ enum { STATUS_OK = 0, STATUS_FAILED = 1, STATUS_USAGE = 2, STATUS_LESS = 3 };
 /* -1: errors only; 0: normal; 1: a line for every file acted upon. */
 extern int verbosity;
 
-/* Set by SIGINT and SIGTERM; long loops end at the next file when they see it. */
+/* Set by SIGHUP, SIGINT and SIGTERM; long loops end at the next file when they see it. */
 extern volatile sig_atomic_t interrupted;
 
-/* Let SIGINT and SIGTERM set @interrupted; a second one kills as usual. */
+/* Let these set @interrupted; a second one kills as usual.  Ignore SIGPIPE. */
 void catch_signals(void);
 
 /*

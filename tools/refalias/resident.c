@@ -23,6 +23,9 @@ struct cache_counts {
 	uint64_t cached, dirty, writeback, evicted, recently_evicted;
 };
 
+/* Without it, mincore(2) wants a byte for each page: no more bytes at a time. */
+#define MOST_AT_ONCE (1ULL << 30)
+
 static uint64_t page_size(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
@@ -59,8 +62,7 @@ static bool may_use_mincore(int fd)
 	return geteuid() == 0 || (fstat(fd, &st) == 0 && st.st_uid == geteuid());
 }
 
-/* Number of resident pages in a range, or -1. */
-static int64_t count_pages(int fd, uint64_t offset, uint64_t length)
+int64_t resident_count(int fd, uint64_t offset, uint64_t length)
 {
 	struct cache_range range = { offset, length };
 	struct cache_counts counts;
@@ -70,7 +72,7 @@ static int64_t count_pages(int fd, uint64_t offset, uint64_t length)
 
 	if (syscall(__NR_cachestat, fd, &range, &counts, 0) == 0)
 		return (int64_t)counts.cached;
-	if (errno != ENOSYS || !may_use_mincore(fd))
+	if (errno != ENOSYS || length > MOST_AT_ONCE || !may_use_mincore(fd))
 		return -1;
 	pages = get_pages(fd, offset, length);
 	if (!pages)
@@ -83,7 +85,7 @@ static int64_t count_pages(int fd, uint64_t offset, uint64_t length)
 
 int64_t resident_bytes(int fd, uint64_t size)
 {
-	int64_t n = size ? count_pages(fd, 0, size) : 0;
+	int64_t n = size ? resident_count(fd, 0, size) : 0;
 
 	return n < 0 ? n : n * (int64_t)page_size();
 }
@@ -104,7 +106,7 @@ static uint64_t note(const unsigned char *pages, uint64_t total, unsigned char *
 
 int64_t resident_again(int fd, uint64_t offset, uint64_t length, unsigned char *seen)
 {
-	int64_t n = count_pages(fd, offset, length);
+	int64_t n = resident_count(fd, offset, length);
 	uint64_t total = resident_pages(length);
 	unsigned char *pages = NULL;
 
@@ -127,7 +129,7 @@ uint64_t resident_all_again(uint64_t length, unsigned char *seen)
 
 void resident_save(struct resident *resident, int fd, uint64_t offset, uint64_t length)
 {
-	int64_t n = count_pages(fd, offset, length);
+	int64_t n = resident_count(fd, offset, length);
 
 	*resident = (struct resident){ .fd = fd, .offset = offset, .length = length };
 	if (n == 0)

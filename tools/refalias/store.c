@@ -12,9 +12,6 @@
 #include "msg.h"
 #include "toml.h"
 
-/* What an engine keeps about its layers is far smaller than this, in bytes. */
-#define LARGEST_FILE (64 << 20)
-
 /* As many of the places that were looked at are named in a message. */
 #define MOST_NAMED 6
 
@@ -127,7 +124,7 @@ int store_open(const char *root, const char *name, int flags)
 	return fd;
 }
 
-char *store_load(const char *root, const char *name, size_t *size)
+char *store_load(const char *root, const char *name, size_t largest, size_t *size)
 {
 	int fd = store_open(root, name, 0), err = 0;
 	char *text = NULL;
@@ -141,7 +138,7 @@ char *store_load(const char *root, const char *name, size_t *size)
 		err = errno;
 	else if (!S_ISREG(st.st_mode))
 		err = EINVAL;
-	else if (st.st_size > LARGEST_FILE)
+	else if ((uintmax_t)st.st_size > largest)
 		err = EFBIG;
 	if (!err)
 		text = xzalloc((size_t)st.st_size + 1);
@@ -178,7 +175,7 @@ void store_add_layer(struct stores *stores, char *path)
 
 bool store_is_name(const char *name)
 {
-	return *name && *name != '.' && !strchr(name, '/');
+	return *name && *name != '.' && !strchr(name, '/') && strlen(name) <= NAME_MAX;
 }
 
 bool stores_wish(struct stores *stores, const char *text)

@@ -27,6 +27,9 @@
 #define SNAPSHOTTER "io.containerd.snapshotter.v1.overlayfs"
 #define DATABASE SNAPSHOTTER "/metadata.db"
 
+/* It has some hundred bytes for each snapshot, and grows in steps of 16 MiB. */
+#define LARGEST_DATABASE (64 << 20)
+
 /* As often as this it may change while it is read. */
 #define MOST_TRIES 100
 
@@ -117,7 +120,7 @@ static char *load(const char *root, struct bolt *db)
 	int i;
 
 	for (i = 0; i < MOST_TRIES; i++) {
-		again = store_load(root, DATABASE, &size);
+		again = store_load(root, DATABASE, LARGEST_DATABASE, &size);
 		if (!again) {
 			store_error(root, DATABASE, "can't read it", errno, describe_open_error(errno));
 			free(copy);

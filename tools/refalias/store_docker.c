@@ -25,13 +25,16 @@
 #define CONFIGURATION "/etc/docker/daemon.json"
 #define LAYERS "image/overlay2/layerdb/sha256"
 
+/* A cache-id is a name of 64 digits. */
+#define LARGEST_ID 1024
+
 /* The layer whose record is the directory @record, which may be gone by now. */
 static void add_layer(const char *root, const char *record, struct stores *stores)
 {
 	char *name = xasprintf(LAYERS "/%s/cache-id", record), *id;
 	size_t size;
 
-	id = store_load(root, name, &size);
+	id = store_load(root, name, LARGEST_ID, &size);
 	if (id)
 		id[strcspn(id, "\n")] = '\0';
 	if (id && store_is_name(id))

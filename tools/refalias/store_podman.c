@@ -23,6 +23,15 @@
 #define IMAGES "overlay-images/images.json"
 #define LAYERS "overlay-layers/layers.json"
 
+/*
+ * What podman keeps about a layer or an image takes some hundred bytes, a few of
+ * which open an object or an array.  Parsed, each of these takes up to 1 KiB, which
+ * a list made by somebody who wants us to run out of memory would consist of.
+ */
+#define LARGEST_LIST (16 << 20)
+#define FEW_OBJECTS 1000
+#define BYTES_AN_OBJECT 32
+
 struct layer {
 	const char *id;
 	const char *parent;	/* or NULL */
@@ -43,6 +52,15 @@ static const char *string_of(struct json_object *object, const char *key)
 	       json_object_get_string(value) : NULL;
 }
 
+static bool all_objects(const char *text, size_t size)
+{
+	size_t objects = 0, i;
+
+	for (i = 0; i < size; i++)
+		objects += text[i] == '{' || text[i] == '[';
+	return objects > FEW_OBJECTS + size / BYTES_AN_OBJECT;
+}
+
 /*
  * The array in the file @name, to be put by the caller.  NULL if there is none,
  * which is so as long as there was nothing to write, or after a message.
@@ -53,11 +71,16 @@ static struct json_object *load_array(const char *root, const char *name)
 	struct json_object *array;
 	enum json_tokener_error err;
 	size_t size;
-	char *text = store_load(root, name, &size);
+	char *text = store_load(root, name, LARGEST_LIST, &size);
 
 	if (!text) {
 		if (errno != ENOENT)
 			store_error(root, name, "can't read it", errno, describe_open_error(errno));
+		return NULL;
+	}
+	if (all_objects(text, size)) {
+		store_error(root, name, "is not the list that podman keeps", 0, NULL);
+		free(text);
 		return NULL;
 	}
 	tokener = json_tokener_new();

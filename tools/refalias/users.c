@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "msg.h"
+#include "resident.h"
 #include "users.h"
 
 /* See the kernel's documentation of pagemap. */
@@ -23,6 +24,7 @@
 enum {
 	ENTRIES = 512,		/* of a pagemap, to read at once */
 	MOST_COMPARED = 4,	/* the kernel may move a page meanwhile, but not so many */
+	MOST_PAGES = 1 << 20,	/* of a file, to look for one that is resident */
 };
 
 /* What is known of somebody's use of a file; of several pieces the greatest counts. */
@@ -51,25 +53,22 @@ static int by_ino(const void *a, const void *b)
 	return COMPARE(x->ino, y->ino);
 }
 
-static bool is_overlay(int dir, const char *name)
+static bool is_overlay(int fd)
 {
-	int fd = openat(dir, name, O_PATH | O_CLOEXEC);
 	struct statfs fs;
-	bool is = fd >= 0 && fstatfs(fd, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
 
-	if (fd >= 0)
-		close(fd);
-	return is;
+	return fstatfs(fd, &fs) == 0 && fs.f_type == OVERLAYFS_SUPER_MAGIC;
 }
 
-/* The alias that @name in @dir, a link of /proc, leads to, or NULL. */
-static struct file *find_alias(const struct files *aliases, int dir, const char *name)
+/* The alias that @path, opened with O_PATH, is, or NULL. */
+static struct file *alias_of(const struct files *aliases, int path)
 {
 	size_t low = 0, high = aliases->n, i;
 	struct statx stx;
 
 	/* Without asking a server that may be gone. */
-	if (statx(dir, name, AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &stx) < 0)
+	if (statx(path, "", AT_EMPTY_PATH | AT_STATX_DONT_SYNC, STATX_BASIC_STATS, &stx) < 0 ||
+	    !S_ISREG(stx.stx_mode))
 		return NULL;
 	while (low < high) {
 		i = low + (high - low) / 2;
@@ -86,10 +85,29 @@ static struct file *find_alias(const struct files *aliases, int dir, const char 
 			continue;
 		/* Containers see it with all but the device number. */
 		if (file->dev == makedev(stx.stx_dev_major, stx.stx_dev_minor) ||
-		    is_overlay(dir, name))
+		    is_overlay(path))
 			return file;
 	}
 	return NULL;
+}
+
+/*
+ * The alias that @name in @dir, a link of /proc, leads to, or NULL; it is opened as
+ * *@path.  The link may lead elsewhere in a moment, and opening can have effects.
+ */
+static struct file *find_alias(const struct files *aliases, int dir, const char *name, int *path)
+{
+	struct file *file;
+
+	*path = openat(dir, name, O_PATH | O_CLOEXEC);
+	if (*path < 0)
+		return NULL;
+	file = alias_of(aliases, *path);
+	if (!file) {
+		close(*path);
+		*path = -1;
+	}
+	return file;
 }
 
 /* The frame in a pagemap's @entry, if it is a page of a file, else 0. */
@@ -139,7 +157,7 @@ static enum use compare(const struct search *search, int pagemap, uint64_t from,
 	enum use use = USE_UNKNOWN;
 	size_t compared = 0, n, i;
 
-	for (; from < to; from += n * page_size(), offset += n * page_size()) {
+	for (; from < to && !interrupted; from += n * page_size(), offset += n * page_size()) {
 		n = (to - from) / page_size();
 		n = read_pagemap(pagemap, from, entry, n < ENTRIES ? n : ENTRIES);
 		if (!n)
@@ -157,10 +175,13 @@ static enum use compare(const struct search *search, int pagemap, uint64_t from,
 	return use;
 }
 
-/* Open @name in @dir, a link of /proc, as somebody would who does so now. */
-static int open_anew(int dir, const char *name)
+/* Open what is open as @path, as somebody would who does so now. */
+static int open_anew(int path)
 {
-	return openat(dir, name, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
+	char name[32];
+
+	snprintf(name, sizeof(name), "/proc/self/fd/%d", path);
+	return open(name, O_RDONLY | O_NOATIME | O_NONBLOCK | O_CLOEXEC);
 }
 
 static void judge(struct search *search, struct file *file, enum use use)
@@ -192,19 +213,23 @@ static void judge(struct search *search, struct file *file, enum use use)
 static enum use use_of_fd(const struct search *search, int pidfd, int number,
 			  const struct file *file, int now)
 {
-	uint64_t length = (file->size + page_size() - 1) / page_size() * page_size(), at;
+	uint64_t most = resident_pages(file->size) * page_size(), at;
 	int fd = pidfd_getfd(pidfd, number, 0), found = 0;
 	enum use use = USE_UNKNOWN;
-	char *map;
+	char *map = MAP_FAILED;
 
 	if (fd < 0)
 		return use;
-	map = mmap(NULL, length, PROT_READ, MAP_SHARED, fd, 0);
+	if (most > MOST_PAGES * page_size())
+		most = MOST_PAGES * page_size();
+	/* It may be another one by now. */
+	if (alias_of(&search->aliases, fd) == file)
+		map = mmap(NULL, most, PROT_READ, MAP_SHARED, fd, 0);
 	if (map != MAP_FAILED) {
-		for (at = 0; at < length && found < MOST_COMPARED; at += page_size())
+		for (at = 0; at < most && found < MOST_COMPARED && !interrupted; at += page_size())
 			found += fault_in(map + at);
-		use = compare(search, search->self, (uintptr_t)map, (uintptr_t)map + length, now, 0);
-		munmap(map, length);
+		use = compare(search, search->self, (uintptr_t)map, (uintptr_t)map + at, now, 0);
+		munmap(map, most);
 	} else if (fcntl(fd, F_GETFL) & O_PATH) {
 		/* Nobody reads with such a descriptor. */
 		use = USE_SAME;
@@ -217,18 +242,20 @@ static void look_at_fds(struct search *search)
 {
 	int dir = openat(search->proc, "fd", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
 	DIR *stream = dir >= 0 ? fdopendir(dir) : NULL;
-	int pidfd = stream ? pidfd_open(search->pid, 0) : -1, now;
+	int pidfd = stream ? pidfd_open(search->pid, 0) : -1, path, now;
 	struct dirent *entry;
 	struct file *file;
 
-	while (stream && (entry = readdir(stream))) {
-		file = find_alias(&search->aliases, dir, entry->d_name);
-		if (!file || file->opened_before)
+	while (stream && !interrupted && (entry = readdir(stream))) {
+		file = find_alias(&search->aliases, dir, entry->d_name, &path);
+		if (!file)
 			continue;
-		now = open_anew(dir, entry->d_name);
-		judge(search, file, use_of_fd(search, pidfd, atoi(entry->d_name), file, now));
-		if (now >= 0)
+		now = file->opened_before ? -1 : open_anew(path);
+		if (now >= 0) {
+			judge(search, file, use_of_fd(search, pidfd, atoi(entry->d_name), file, now));
 			close(now);
+		}
+		close(path);
 	}
 	if (pidfd >= 0)
 		close(pidfd);
@@ -241,7 +268,7 @@ static void look_at_fds(struct search *search)
 static void look_at_maps(struct search *search)
 {
 	int fd = openat(search->proc, "maps", O_RDONLY | O_CLOEXEC), now;
-	int pagemap = openat(search->proc, "pagemap", O_RDONLY | O_CLOEXEC);
+	int pagemap = openat(search->proc, "pagemap", O_RDONLY | O_CLOEXEC), path = -1;
 	FILE *maps = fd >= 0 ? fdopen(fd, "r") : NULL;
 	unsigned long from, to, offset, ino, last_ino = 0;
 	char *line = NULL, dev[16], last_dev[16] = "", name[64];
@@ -249,7 +276,7 @@ static void look_at_maps(struct search *search)
 	struct file *file = NULL;
 	size_t room = 0;
 
-	while (maps && getline(&line, &room, maps) > 0) {
+	while (maps && !interrupted && getline(&line, &room, maps) > 0) {
 		if (sscanf(line, "%lx-%lx %*s %lx %15s %lu", &from, &to, &offset, dev, &ino) != 5 ||
 		    !ino)
 			continue;
@@ -260,18 +287,23 @@ static void look_at_maps(struct search *search)
 			use = USE_UNKNOWN;
 			last_ino = ino;
 			strcpy(last_dev, dev);
-			file = find_alias(&search->aliases, search->proc, name);
+			if (path >= 0)
+				close(path);
+			file = find_alias(&search->aliases, search->proc, name, &path);
 		}
 		if (!file || file->opened_before)
 			continue;
-		now = open_anew(search->proc, name);
+		now = open_anew(path);
+		if (now < 0)
+			continue;
 		piece = compare(search, pagemap, from, to, now, offset);
 		if (piece > use)
 			use = piece;
-		if (now >= 0)
-			close(now);
+		close(now);
 	}
 	judge(search, file, use);
+	if (path >= 0)
+		close(path);
 	free(line);
 	if (maps)
 		fclose(maps);
