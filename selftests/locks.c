@@ -239,6 +239,143 @@ TEST_F(fs, dedupe_locks_both)
 	}
 }
 
+/* A call that is made by a thread of its own while something else happens. */
+struct meanwhile {
+	long (*call)(int from, int to);
+	int from, to;
+	long result;
+	pthread_t thread;
+};
+
+static void *make_meanwhile(void *arg)
+{
+	struct meanwhile *meanwhile = arg;
+
+	meanwhile->result = meanwhile->call(meanwhile->from, meanwhile->to);
+	return NULL;
+}
+
+static double seconds(void)
+{
+	struct timespec ts;
+
+	clock_gettime(CLOCK_MONOTONIC, &ts);
+	return ts.tv_sec + ts.tv_nsec / 1e9;
+}
+
+/* Make a call, and go on when @part of the @whole that it takes is over. */
+static void begin(struct __test_metadata *_metadata,
+		  struct meanwhile *meanwhile, double whole, double part)
+{
+	ASSERT_EQ(0, pthread_create(&meanwhile->thread, NULL, make_meanwhile,
+				    meanwhile));
+	usleep(whole * part * 1e6);
+}
+
+#define PARTS 20
+#define MANY_BLOCKS 1024
+
+static long keep_alias(int from, int to)
+{
+	return alias_fd(to, from, KEEP);
+}
+
+/*
+ * A donor that is named by one of its aliases loses its name while the files
+ * are compared: it had none, or the keeping ends.
+ */
+TEST_F(fs, unlink_donor_meanwhile)
+{
+	struct meanwhile meanwhile = { .call = keep_alias };
+	double began, whole = 0;
+	int fd, i;
+
+	/* Many extents, for the comparison to take its time. */
+	fd = xopen(_metadata, "many", O_WRONLY | O_CREAT);
+	for (i = 0; i < MANY_BLOCKS; i++)
+		ASSERT_EQ(BLK, pwrite(fd, same_block, BLK, 2 * i * BLK));
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+
+	for (i = 0; i <= PARTS; i++) {
+		clone_file(_metadata, "many", "donor");
+		clone_file(_metadata, "many", "alias");
+		clone_file(_metadata, "many", "third");
+		meanwhile.from = xopen(_metadata, "alias", O_RDONLY);
+		meanwhile.to = xopen(_metadata, "third", O_RDONLY);
+		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+		if (!i) {
+			began = seconds();
+			ASSERT_EQ(0, keep_alias(meanwhile.from, meanwhile.to));
+			whole = seconds() - began;
+		} else {
+			begin(_metadata, &meanwhile, whole, (double)i / PARTS);
+		}
+		ASSERT_EQ(0, unlink("donor"));
+		if (i) {
+			ASSERT_EQ(0, pthread_join(meanwhile.thread, NULL));
+			ASSERT_TRUE(!meanwhile.result ||
+				    meanwhile.result == -ENOENT) {
+				TH_LOG("%s", strerror(-meanwhile.result));
+			}
+		}
+		close(meanwhile.from);
+		close(meanwhile.to);
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "third"));
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "alias"));
+		ASSERT_EQ(0, unlink("alias"));
+		ASSERT_EQ(0, unlink("third"));
+	}
+}
+
+static long dedupe_all(int from, int to)
+{
+	return dedupe(from, 0, to, 0, MANY_BLOCKS * BLK);
+}
+
+/*
+ * A file gets other blocks from FIDEDUPERANGE, which compares them first, while
+ * it is made an alias: either it has them before, or it stays as it is.
+ */
+TEST_F(fs, dedupe_meanwhile)
+{
+	struct meanwhile meanwhile = { .call = dedupe_all };
+	double began, whole;
+	int err, i;
+
+	make_file(_metadata, "donor", MANY_BLOCKS * BLK, 1);
+	make_file(_metadata, "third", MANY_BLOCKS * BLK, 1);
+	clone_file(_metadata, "donor", "alias");
+	meanwhile.from = xopen(_metadata, "third", O_RDONLY);
+	meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
+	began = seconds();
+	ASSERT_EQ(MANY_BLOCKS * BLK, dedupe_all(meanwhile.from, meanwhile.to));
+	whole = seconds() - began;
+	close(meanwhile.to);
+
+	for (i = 0; i < PARTS; i++) {
+		/* A new inode, whose pages have to be read. */
+		clone_file(_metadata, "donor", "new");
+		ASSERT_EQ(0, rename("new", "alias"));
+		meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
+		begin(_metadata, &meanwhile, whole, (double)i / PARTS);
+		err = alias_file("alias", "donor", KEEP);
+		ASSERT_EQ(0, pthread_join(meanwhile.thread, NULL));
+		close(meanwhile.to);
+		if (err) {
+			ASSERT_EQ(-EBADE, err);
+			ASSERT_EQ(MANY_BLOCKS * BLK, meanwhile.result);
+			continue;
+		}
+		ASSERT_EQ(-ETXTBSY, meanwhile.result);
+		/* They are compared once more. */
+		ASSERT_EQ(0, release_file("alias"));
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "alias"));
+		ASSERT_EQ(0, alias_file("alias", "donor", 0));
+	}
+	close(meanwhile.from);
+}
+
 /* XFS's online check locks a file's page cache, and may find nothing wrong. */
 TEST_F(fs, scrub)
 {
