@@ -159,8 +159,8 @@ build_image()
 		take_lock 9 -x "$CACHE/obj/$name.lock"
 	fi
 	while [[ ! -e $image ]]; do
-		guess='10 to 15'
-		[[ -e $obj/vmlinux.o ]] && guess='1 to 15'
+		guess='10 to 40'
+		[[ -e $obj/vmlinux.o ]] && guess='1 to 40'
 		say "building the $what $config kernel, $guess minutes on 2 cores; log: $obj.log"
 		start=$SECONDS
 		make_image "$src" "$obj" "$TMP/bzImage" "${fragments[@]}"

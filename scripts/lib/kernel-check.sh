@@ -128,7 +128,7 @@ check_each_builds()
 	local commit n=0 obj=$CHECK_OBJ-each rc=0
 
 	check_tree "$BASE_TAG"
-	check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
 	# From scratch: what is up to date gives no warnings to compare with
 	compile each-0 "$obj" W=1 clean || return
 	say "building the unpatched kernel and then each patch"
@@ -136,7 +136,7 @@ check_each_builds()
 	for commit in $(tgit rev-list --reverse "$BASE_TAG..$HEAD"); do
 		n=$((n + 1))
 		check_tree "$commit"
-		check_config "$obj" "$FRAGMENTS/base.config" "$FRAGMENTS/release.config"
+		check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
 		compile "each-$n" "$obj" W=1 vmlinux &&
 			new_warnings "$CHECK_LOGS/each-0" "$CHECK_LOGS/each-$n" || {
 			echo "in patch $n, $(tgit log -1 --format=%s "$commit")"
