@@ -8,9 +8,12 @@
 #include <getopt.h>
 #include <limits.h>
 #include <locale.h>
+#include <poll.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "cmd.h"
 #include "manifest.h"
@@ -255,8 +258,16 @@ static int usage_error(const struct command *command)
 static int finish(int status)
 {
 	if (fflush(stdout) || ferror(stdout)) {
+		struct pollfd out = { .fd = STDOUT_FILENO };
+		const int err = errno;
+
+		/* Who has seen enough wants no message; what was to be done is done. */
+		if (poll(&out, 1, 0) == 1 && (out.revents & POLLERR)) {
+			signal(SIGPIPE, SIG_DFL);
+			raise(SIGPIPE);
+		}
 		msg_error("can't write to standard output: %s; make room or close it properly",
-			  strerror(errno));
+			  strerror(err));
 		return STATUS_FAILED;
 	}
 	return status;
