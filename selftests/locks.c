@@ -272,7 +272,8 @@ static void begin(struct __test_metadata *_metadata,
 	usleep(whole * part * 1e6);
 }
 
-#define PARTS 20
+#define PARTS 10
+#define MANY_EXTENTS 256
 #define MANY_BLOCKS 1024
 
 static long keep_alias(int from, int to)
@@ -292,7 +293,7 @@ TEST_F(fs, unlink_donor_meanwhile)
 
 	/* Many extents, for the comparison to take its time. */
 	fd = xopen(_metadata, "many", O_WRONLY | O_CREAT);
-	for (i = 0; i < MANY_BLOCKS; i++)
+	for (i = 0; i < MANY_EXTENTS; i++)
 		ASSERT_EQ(BLK, pwrite(fd, same_block, BLK, 2 * i * BLK));
 	ASSERT_EQ(0, fsync(fd));
 	close(fd);
