@@ -24,6 +24,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 #include <linux/capability.h>
 #include <linux/fs.h>
@@ -389,6 +390,15 @@ static inline long cgroup_stat(struct __test_metadata *_metadata,
 		TH_LOG("no %s in memory.stat", key);
 	}
 	return atol(line + len);
+}
+
+/* Of a clock that only goes on. */
+static inline __s64 microseconds(void)
+{
+	struct timespec t;
+
+	clock_gettime(CLOCK_MONOTONIC, &t);
+	return t.tv_sec * 1000000LL + t.tv_nsec / 1000;
 }
 
 /* From now on the caller runs on that CPU only. */

@@ -4,7 +4,6 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdatomic.h>
-#include <time.h>
 
 #include "common.h"
 
@@ -597,7 +596,7 @@ TEST_F(fs, many_unlink_donor)
 
 struct stress {
 	unsigned int seed;
-	struct timespec end;
+	__s64 end;		/* microseconds */
 	const char *fault;	/* what went wrong, or NULL */
 	pthread_t thread;
 };
@@ -651,7 +650,6 @@ static void *stress_thread(void *arg)
 	struct stress *s = arg;
 	struct fs_mapping_info info;
 	char names[2][16], tmp[16];
-	struct timespec now;
 	int fd, err;
 
 	snprintf(tmp, sizeof(tmp), "tmp%u", s->seed);
@@ -697,18 +695,15 @@ static void *stress_thread(void *arg)
 		if (!s->fault)
 			s->fault = stress_read(fd);
 		close(fd);
-		clock_gettime(CLOCK_MONOTONIC, &now);
-	} while (!s->fault && (now.tv_sec < s->end.tv_sec ||
-			       (now.tv_sec == s->end.tv_sec &&
-				now.tv_nsec < s->end.tv_nsec)));
+	} while (!s->fault && microseconds() < s->end);
 	return NULL;
 }
 
 TEST_F(fs, stress)
 {
 	struct stress s[4] = {};
-	struct timespec end;
 	char name[16];
+	__s64 end;
 	size_t i;
 
 	make_file(_metadata, "origin", PAIR_SIZE, 1);
@@ -716,8 +711,7 @@ TEST_F(fs, stress)
 		snprintf(name, sizeof(name), "f%zu", i);
 		clone_file(_metadata, "origin", name);
 	}
-	ASSERT_EQ(0, clock_gettime(CLOCK_MONOTONIC, &end));
-	end.tv_sec += STRESS_SECONDS;
+	end = microseconds() + STRESS_SECONDS * 1000000;
 	for (i = 0; i < ARRAY_SIZE(s); i++) {
 		s[i].seed = i + 1;
 		s[i].end = end;

@@ -9,7 +9,6 @@
 
 #include <limits.h>
 #include <stdarg.h>
-#include <time.h>
 
 #include "common.h"
 
@@ -130,10 +129,7 @@ static inline unsigned int parse_number(const char *name, const char *value)
 
 static inline double now(void)
 {
-	struct timespec t;
-
-	clock_gettime(CLOCK_MONOTONIC, &t);
-	return t.tv_sec + t.tv_nsec / 1e9;
+	return microseconds() / 1e6;
 }
 
 static inline void pause_ms(unsigned int ms)

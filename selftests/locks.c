@@ -255,23 +255,16 @@ static void *make_meanwhile(void *arg)
 	return NULL;
 }
 
-static double seconds(void)
-{
-	struct timespec ts;
-
-	clock_gettime(CLOCK_MONOTONIC, &ts);
-	return ts.tv_sec + ts.tv_nsec / 1e9;
-}
-
-/* Make a call, and go on when @part of the @whole that it takes is over. */
+/* Make a call, and go on after so many microseconds. */
 static void begin(struct __test_metadata *_metadata,
-		  struct meanwhile *meanwhile, double whole, double part)
+		  struct meanwhile *meanwhile, __s64 wait)
 {
 	ASSERT_EQ(0, pthread_create(&meanwhile->thread, NULL, make_meanwhile,
 				    meanwhile));
-	usleep(whole * part * 1e6);
+	usleep(wait);
 }
 
+/* In each of these parts of the time that a call takes, something happens once. */
 #define PARTS 10
 #define MANY_EXTENTS 256
 #define MANY_BLOCKS 1024
@@ -288,7 +281,7 @@ static long keep_alias(int from, int to)
 TEST_F(fs, unlink_donor_meanwhile)
 {
 	struct meanwhile meanwhile = { .call = keep_alias };
-	double began, whole = 0;
+	__s64 began, whole = 0;	/* microseconds */
 	int fd, i;
 
 	/* Many extents, for the comparison to take its time. */
@@ -306,11 +299,11 @@ TEST_F(fs, unlink_donor_meanwhile)
 		meanwhile.to = xopen(_metadata, "third", O_RDONLY);
 		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 		if (!i) {
-			began = seconds();
+			began = microseconds();
 			ASSERT_EQ(0, keep_alias(meanwhile.from, meanwhile.to));
-			whole = seconds() - began;
+			whole = microseconds() - began;
 		} else {
-			begin(_metadata, &meanwhile, whole, (double)i / PARTS);
+			begin(_metadata, &meanwhile, whole * i / PARTS);
 		}
 		ASSERT_EQ(0, unlink("donor"));
 		if (i) {
@@ -341,7 +334,7 @@ static long dedupe_all(int from, int to)
 TEST_F(fs, dedupe_meanwhile)
 {
 	struct meanwhile meanwhile = { .call = dedupe_all };
-	double began, whole;
+	__s64 began, whole;	/* microseconds */
 	int err, i;
 
 	make_file(_metadata, "donor", MANY_BLOCKS * BLK, 1);
@@ -349,9 +342,9 @@ TEST_F(fs, dedupe_meanwhile)
 	clone_file(_metadata, "donor", "alias");
 	meanwhile.from = xopen(_metadata, "third", O_RDONLY);
 	meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
-	began = seconds();
+	began = microseconds();
 	ASSERT_EQ(MANY_BLOCKS * BLK, dedupe_all(meanwhile.from, meanwhile.to));
-	whole = seconds() - began;
+	whole = microseconds() - began;
 	close(meanwhile.to);
 
 	for (i = 0; i < PARTS; i++) {
@@ -359,7 +352,7 @@ TEST_F(fs, dedupe_meanwhile)
 		clone_file(_metadata, "donor", "new");
 		ASSERT_EQ(0, rename("new", "alias"));
 		meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
-		begin(_metadata, &meanwhile, whole, (double)i / PARTS);
+		begin(_metadata, &meanwhile, whole * i / PARTS);
 		err = alias_file("alias", "donor", KEEP);
 		ASSERT_EQ(0, pthread_join(meanwhile.thread, NULL));
 		close(meanwhile.to);

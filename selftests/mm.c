@@ -7,7 +7,6 @@
 
 #include <pthread.h>
 #include <stdatomic.h>
-#include <time.h>
 #include <linux/aio_abi.h>
 #include <linux/fiemap.h>
 #include <linux/kernel-page-flags.h>
@@ -377,14 +376,6 @@ static off_t first_block(struct __test_metadata *_metadata, int fd)
 	ASSERT_EQ(0, ioctl(fd, FS_IOC_FIEMAP, &map));
 	ASSERT_EQ(1, map.head.fm_mapped_extents);
 	return map.extent.fe_physical;
-}
-
-static long microseconds(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return now.tv_sec * 1000000 + now.tv_nsec / 1000;
 }
 
 struct collapse {

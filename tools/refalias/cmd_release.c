@@ -122,13 +122,14 @@ int cmd_release(char **paths, int n, const struct options *options)
 	struct released released = { .options = options };
 	struct walked walked = { 0 };
 	struct files names = { 0 };
-	bool supported, changed;
+	const bool supported = mapping_supported();
+	bool changed;
 	size_t i;
 
-	supported = sharing_find(paths, n, options, &walked);
-	/* Nothing shares else, but it may be immutable. */
+	/* Nothing shares then, but may be immutable. */
 	if (!supported)
-		cmd_walk(paths, n, options, &walked);
+		mapping_missing(true);
+	cmd_walk(paths, n, options, &walked);
 	for (i = 0; i < walked.files.n; i++)
 		files_add(&names, walked.files.file[i]);
 	group_names(&names);

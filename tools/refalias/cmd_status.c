@@ -6,6 +6,7 @@
 #include <string.h>
 
 #include "cmd.h"
+#include "mapping.h"
 #include "msg.h"
 #include "resident.h"
 #include "sharing.h"
@@ -176,8 +177,11 @@ int cmd_status(char **paths, int n, const struct options *options)
 	struct walked walked = { 0 };
 	struct shown shown = { .options = options, .files = &walked.files };
 
-	if (!sharing_find(paths, n, options, &walked))
+	if (!mapping_supported()) {
+		mapping_missing(true);
 		return STATUS_FAILED;
+	}
+	cmd_walk(paths, n, options, &walked);
 	shown.table = table_new("files", columns, COL_COUNT, options->json);
 	sharing_each(&walked.files, show, &shown);
 	shown.sums.opened_before = users_count(&walked.files, false);

@@ -79,7 +79,7 @@ struct file {
 	bool identical : 1;	/* counted as one of a group of identical files */
 	bool kept : 1;		/* was a kept alias of its donor already */
 	bool reflinked : 1;	/* now has the donor's blocks and had not before */
-	bool made_immutable : 1;	/* and was not before */
+	bool made_immutable : 1;	/* or to be, and was not before */
 	bool aliased : 1;	/* now uses the donor's page cache */
 	bool opened_before : 1;	/* and somebody has it open since before */
 	enum reason reason : 4;

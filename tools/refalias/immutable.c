@@ -22,20 +22,18 @@ static const char *describe_flags_error(int err)
 	}
 }
 
-bool immutable_set(struct file *file, bool on)
+void immutable_set(struct file *file, bool on)
 {
 	int fd = file_open(file), flags, wanted;
-	bool changed = false;
 
 	if (fd < 0)
-		return false;
+		return;
 	if (ioctl(fd, FS_IOC_GETFLAGS, &flags) < 0) {
 		file_error(file, "FS_IOC_GETFLAGS", errno, describe_flags_error(errno));
 	} else {
 		wanted = on ? flags | FS_IMMUTABLE_FL : flags & ~FS_IMMUTABLE_FL;
 		if (wanted != flags) {
-			changed = !ioctl(fd, FS_IOC_SETFLAGS, &wanted);
-			if (!changed)
+			if (ioctl(fd, FS_IOC_SETFLAGS, &wanted) < 0)
 				file_error(file, "FS_IOC_SETFLAGS", errno,
 					   describe_flags_error(errno));
 			else
@@ -43,5 +41,4 @@ bool immutable_set(struct file *file, bool on)
 		}
 	}
 	close(fd);
-	return changed;
 }

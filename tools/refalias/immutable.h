@@ -7,7 +7,7 @@
 
 #include "file.h"
 
-/* Make @file immutable, or changeable again; true if it was not so before. */
-bool immutable_set(struct file *file, bool on);
+/* Make @file immutable, or changeable again; a message if that fails. */
+void immutable_set(struct file *file, bool on);
 
 #endif

@@ -7,16 +7,6 @@
 #include "msg.h"
 #include "sharing.h"
 
-bool sharing_find(char **paths, int n, const struct options *options, struct walked *walked)
-{
-	if (!mapping_supported()) {
-		mapping_missing(true);
-		return false;
-	}
-	cmd_walk(paths, n, options, walked);
-	return true;
-}
-
 void sharing_each(struct files *files, sharing_act *act, void *data)
 {
 	struct fs_mapping_info info;

@@ -9,13 +9,6 @@
 
 #include "cmd.h"
 
-/*
- * Find the files below the @n @paths, or, if @options ask for all, those that
- * the manifest has.  False after a message if the kernel can't share; else the
- * caller frees @walked's files.
- */
-bool sharing_find(char **paths, int n, const struct options *options, struct walked *walked);
-
 /* What to do with a file, which is open as @fd. */
 typedef void sharing_act(struct file *file, int fd, const struct fs_mapping_info *info, void *data);
 
