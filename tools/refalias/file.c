@@ -202,6 +202,7 @@ const char *describe_error(int err)
 	case ENOMEM:
 		return "the kernel is out of memory, or the memory limit of this cgroup is reached; free some and run refalias again";
 	case EIO:
+	case EUCLEAN:
 		return "the disk or its file system is damaged: see the kernel's log (dmesg)";
 	default:
 		return NULL;

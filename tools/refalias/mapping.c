@@ -62,9 +62,15 @@ int mapping_info(int fd, struct fs_mapping_info *info)
 
 static const char *describe_common_error(int err)
 {
-	if (err == ENOTTY)
+	switch (err) {
+	case ENOTTY:
 		return "the running kernel can't share page caches: boot one with CONFIG_MAPPING_ALIAS";
-	return describe_error(err);
+	case EACCES:
+	case EPERM:
+		return "a security module (SELinux, AppArmor) denies it: see its log, or leave this path out";
+	default:
+		return describe_error(err);
+	}
 }
 
 const char *describe_alias_error(int err)
@@ -98,8 +104,6 @@ const char *describe_release_error(int err)
 		return "only regular files can share a page cache";
 	case EPERM:
 		return "only the owner of the file or of its donor, or root, may release it";
-	case EOPNOTSUPP:
-		return "its file system can't share page caches";
 	default:
 		return describe_common_error(err);
 	}
@@ -107,14 +111,7 @@ const char *describe_release_error(int err)
 
 const char *describe_info_error(int err)
 {
-	switch (err) {
-	case EINVAL:
+	if (err == EINVAL)
 		return "only regular files can share a page cache";
-	case EOPNOTSUPP:
-		return "its file system can't share page caches";
-	case EPERM:
-		return "run refalias as the file's owner or as root";
-	default:
-		return describe_common_error(err);
-	}
+	return describe_common_error(err);
 }
