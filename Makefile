@@ -24,7 +24,7 @@ help:
 	@echo 'make crash         shut down or reset under load, check what is left; goes on'
 	@echo '                   where it ended (COUNT=$(COUNT), CONFIG=$(CONFIG) or debug, SEED=$(SEED))'
 	@echo 'make check-kernel  the slow checks of the patches: other architectures,'
-	@echo '                   modules, sparse, documentation, memory leaks'
+	@echo '                   modules, sparse, documentation, a Debian package, memory leaks'
 	@echo 'make regress       other tests on the unpatched and the patched kernel, compared'
 	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'

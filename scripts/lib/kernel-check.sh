@@ -9,7 +9,9 @@
 # the series must add none.
 
 QUICK_CHECKS=(apply copies checkpatch kernel-doc)
-SLOW_CHECKS=(each-builds sparse option-off modular i386 arm64 htmldocs)
+SLOW_CHECKS=(each-builds sparse option-off modular i386 arm64 kselftest htmldocs debian)
+# The least of x86 on which the series can be built
+SMALL=("$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config")
 
 check_names()
 {
@@ -44,7 +46,7 @@ check_tree()
 # warnings LOG: the warnings in a build log, without line numbers, sorted
 warnings()
 {
-	grep -E '(warning|error):|^Warning: ' "$1" |
+	grep -E '(warning|error|WARNING|ERROR):|^Warning: ' "$1" |
 		sed -E -e "s,($TREE_CHECK|$TREE)/,,g" -e 's,\.\./,,g' \
 			-e 's/:[0-9]+(:[0-9]+)?:/:/g' | LC_ALL=C sort -u
 }
@@ -128,7 +130,7 @@ check_each_builds()
 	local commit n=0 obj=$CHECK_OBJ-each rc=0
 
 	check_tree "$BASE_TAG"
-	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
+	check_config "$obj" "${SMALL[@]}"
 	# From scratch: what is up to date gives no warnings to compare with
 	compile each-0 "$obj" W=1 clean || return
 	say "building the unpatched kernel and then each patch"
@@ -136,7 +138,7 @@ check_each_builds()
 	for commit in $(tgit rev-list --reverse "$BASE_TAG..$HEAD"); do
 		n=$((n + 1))
 		check_tree "$commit"
-		check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
+		check_config "$obj" "${SMALL[@]}"
 		compile "each-$n" "$obj" W=1 vmlinux &&
 			new_warnings "$CHECK_LOGS/each-0" "$CHECK_LOGS/each-$n" || {
 			echo "in patch $n, $(tgit log -1 --format=%s "$commit")"
@@ -157,10 +159,10 @@ check_sparse()
 		! tgit cat-file -e "$BASE_TAG:${object%.o}.c" 2>/dev/null || before+=("$object")
 	done
 	check_tree "$BASE_TAG"
-	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
+	check_config "$obj" "${SMALL[@]}"
 	compile sparse-base "$obj" C=2 "${before[@]}" || return
 	check_tree "$HEAD"
-	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
+	check_config "$obj" "${SMALL[@]}"
 	compile sparse "$obj" C=2 "${after[@]}" || return
 	new_warnings "$CHECK_LOGS/sparse-base" "$CHECK_LOGS/sparse"
 }
@@ -170,7 +172,7 @@ check_option_off()
 	local obj=$CHECK_OBJ-off
 
 	check_tree "$HEAD"
-	configure "$TREE_CHECK" "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config"
+	configure "$TREE_CHECK" "$obj" "${SMALL[@]}"
 	! grep -q '^CONFIG_MAPPING_ALIAS=' "$obj/.config" || { echo "the option is on by default"; return 1; }
 	compile option-off "$obj" vmlinux
 }
@@ -180,7 +182,7 @@ check_modular()
 	local obj=$CHECK_OBJ-modular module
 
 	check_tree "$HEAD"
-	check_config "$obj" "$FRAGMENTS/small.config" "$FRAGMENTS/small-x86.config" \
+	check_config "$obj" "${SMALL[@]}" \
 		"$FRAGMENTS/modular.config"
 	compile modular "$obj" vmlinux modules || return
 	for module in fs/xfs/xfs.ko fs/btrfs/btrfs.ko; do
@@ -216,19 +218,69 @@ check_arm64()
 	cross arm64 aarch64-linux-gnu-
 }
 
+# The selftests as the kernel tree builds its own, for which their own fragment is
+# all that has to be configured
+check_kselftest()
+{
+	local dir=tools/testing/selftests/filesystems/mapping_alias obj=$CHECK_OBJ-kselftest
+	local -a sources=()
+	local source
+
+	check_tree "$HEAD"
+	check_config "$obj" "${SMALL[@]}" "$TREE_CHECK/$dir/config"
+	compile kselftest "$obj" TARGETS=filesystems/mapping_alias kselftest-all || return
+	! warnings "$CHECK_LOGS/kselftest" | grep . || return
+	mapfile -t sources < <(cd "$TREE_CHECK/$dir" && printf '%s\n' *.c)
+	for source in "${sources[@]}"; do
+		[[ -x $obj/kselftest/filesystems/mapping_alias/${source%.c} ]] ||
+			{ echo "$dir/$source was not built"; return 1; }
+	done
+}
+
+# htmldocs LOG COMMIT: make what documentation the series touches at COMMIT
+htmldocs()
+{
+	check_tree "$2"
+	# Without cached pages: only what is read again gives its warnings again
+	rm -rf "$CHECK_OBJ-docs"
+	compile "$1" "$CHECK_OBJ-docs" SPHINXDIRS="filesystems userspace-api" htmldocs
+}
+
 check_htmldocs()
 {
 	local page=Documentation/filesystems/mapping-alias.rst
-	local out=$CHECK_OBJ-docs log=$CHECK_LOGS/htmldocs
 
 	tgit cat-file -e "$HEAD:$page" 2>/dev/null || { echo "there is no $page"; return 1; }
-	check_tree "$HEAD"
-	# Without cached pages: only what is read again gives its warnings again
-	rm -rf "$out"
-	compile htmldocs "$out" SPHINXDIRS=filesystems htmldocs || return
-	! grep -F mapping-alias "$log" | grep -E 'WARNING|ERROR|[Ww]arning:' || return 1
-	find "$out/Documentation/output" -name mapping-alias.html | grep -q . ||
+	htmldocs htmldocs-base "$BASE_TAG" || return
+	htmldocs htmldocs "$HEAD" || return
+	find "$CHECK_OBJ-docs/Documentation/output" -name mapping-alias.html | grep -q . ||
 		{ echo "no page was made from $page"; return 1; }
+	new_warnings "$CHECK_LOGS/htmldocs-base" "$CHECK_LOGS/htmldocs"
+}
+
+# An installable package from Debian's configuration, cut down to a few modules
+check_debian()
+{
+	local dir=$CHECK_OBJ-debian deb
+
+	check_tree "$HEAD"
+	mkdir -p "$dir"
+	xzcat "/usr/src/linux-config-$SERIES/config.amd64_none_cloud-amd64.xz" > "$dir/.config"
+	printf '%s 1 0\n' Module xfs overlay loop virtio_blk virtio_net ext4 > "$dir/lsmod"
+	compile debian-config "$dir" olddefconfig || return
+	# It asks for what it can't find out: the default is right
+	kmake "$TREE_CHECK" "$dir" LSMOD="$dir/lsmod" localmodconfig < <(yes '') \
+		> "$CHECK_LOGS/debian-config" 2>&1 || return
+	"$TREE/scripts/config" --file "$dir/.config" --disable DEBUG_INFO_DWARF_TOOLCHAIN_DEFAULT \
+		--enable DEBUG_INFO_NONE
+	deb=$(build_deb "$dir/.config") || return
+	dpkg-deb -c "$deb" > "$dir/list" || return
+	grep -qE '/boot/vmlinuz-[^ ]*-refalias$' "$dir/list" &&
+		grep -q '/kernel/fs/xfs/xfs\.ko' "$dir/list" ||
+		{ echo "$deb lacks the kernel or XFS"; return 1; }
+	dpkg-deb --fsys-tarfile "$deb" | tar -xO --wildcards './boot/config-*' |
+		grep -qx CONFIG_MAPPING_ALIAS=y ||
+		{ echo "the kernel in $deb was configured without the series"; return 1; }
 }
 
 # check_series NAME...: run all checks, or those named
