@@ -121,7 +121,7 @@ extract_source()
 	# -m: what is newer than an object file must look so
 	tar -m -C "$new" --strip-components=1 -xf "$tarball"
 	init_tree "$new" "$version"
-	rm -rf "$TREE" "$TREE-unpatched" "$TREE-check" "$CACHE/obj/$SERIES"-*
+	rm -rf "$TREE" "$TREE"-{unpatched,check,mutants} "$CACHE/obj/$SERIES"-*
 	mv "$new" "$TREE"
 }
 
