@@ -4,7 +4,7 @@
 # Reading what KCSAN reports. To be sourced.
 
 # Functions of the series; those that are inlined are named by their callers
-OURS='mapping_alias|ioctl_mapping|inode_(deny|allow)_write|donor_count'
+OURS='mapping_alias|ioctl_mapping|inode_(deny|allow)_write'
 OURS+='|iomap_identical|xfs_fs_mapping_identical'
 
 # races LOG: the data races on the console in which one of them takes part
