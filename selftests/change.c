@@ -11,6 +11,7 @@
 #include <linux/fsverity.h>
 #include <sys/ptrace.h>
 #include <sys/sendfile.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 
 #include "common.h"
@@ -339,6 +340,22 @@ static int dedupe_from(struct try *t)
 	return deduped(dedupe(t->fd, BLK, t->other, BLK, BLK));
 }
 
+static int dedupe_from_shifted(struct try *t)
+{
+	return deduped(dedupe(t->fd, BLK, t->shifted, 2 * BLK, BLK));
+}
+
+/*
+ * These demand that both files are open for writing.  The other one is, so that
+ * it is not what they refuse.
+ */
+static int open_shifted(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+
+	return xopen(_metadata, "shifted", O_RDWR);
+}
+
 struct xfs_swap {
 	__s64 version, target, tmp, offset, length;
 	char pad[16];
@@ -348,7 +365,7 @@ struct xfs_swap {
 /* arg: is it the target? */
 static int do_swapext(struct try *t)
 {
-	int shifted = open("shifted", O_RDWR | O_CLOEXEC), err;
+	int shifted = open_shifted(t), err;
 	struct xfs_swap swap = {
 		.target = t->arg ? t->fd : shifted,
 		.tmp = t->arg ? shifted : t->fd, .length = PAIR_SIZE,
@@ -368,12 +385,15 @@ struct xfs_exchange {
 /* arg: is it the file that the ioctl is called on? */
 static int do_exchange(struct try *t)
 {
+	int shifted = open_shifted(t), err;
 	struct xfs_exchange range = {
-		.file1_fd = t->arg ? t->shifted : t->fd, .length = BLK,
+		.file1_fd = t->arg ? shifted : t->fd, .length = BLK,
 	};
 
-	return result(ioctl(t->arg ? t->fd : t->shifted,
-			    _IOW('X', 129, struct xfs_exchange), &range));
+	err = result(ioctl(t->arg ? t->fd : shifted,
+			   _IOW('X', 129, struct xfs_exchange), &range));
+	close(shifted);
+	return err;
 }
 
 struct xfs_commit {
@@ -381,15 +401,20 @@ struct xfs_commit {
 	__u64 freshness[6];
 };
 
+/* arg: as in do_exchange() */
 static int do_commit(struct try *t)
 {
 	struct __test_metadata *_metadata = t->_metadata;
+	int shifted = open_shifted(t), err;
+	int fd = t->arg ? t->fd : shifted;
 	struct xfs_commit arg = {};
 
-	ASSERT_EQ(0, ioctl(t->fd, _IOR('X', 130, struct xfs_commit), &arg));
-	arg.range.file1_fd = t->shifted;
+	ASSERT_EQ(0, ioctl(fd, _IOR('X', 130, struct xfs_commit), &arg));
+	arg.range.file1_fd = t->arg ? shifted : t->fd;
 	arg.range.length = BLK;
-	return result(ioctl(t->fd, _IOW('X', 131, struct xfs_commit), &arg));
+	err = result(ioctl(fd, _IOW('X', 131, struct xfs_commit), &arg));
+	close(shifted);
+	return err;
 }
 
 /* Maintenance */
@@ -709,12 +734,14 @@ static const struct attempt {
 	  -EBADE, -ETXTBSY, 0 },
 	{ "dedupe within", dedupe_within, 4 * BLK, -EBADE, -ETXTBSY, 0 },
 	{ "dedupe from it", dedupe_from, 0, 0, 0, 0 },
+	{ "dedupe from it, other offset", dedupe_from_shifted, 0, 0, 0, 0 },
 
 	{ "XFS_IOC_SWAPEXT, as target", do_swapext, true, -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_SWAPEXT", do_swapext, false, -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_EXCHANGE_RANGE", do_exchange, true, -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_EXCHANGE_RANGE, given", do_exchange, false, -EBADF, -EBADF, XFS },
-	{ "XFS_IOC_COMMIT_RANGE", do_commit, 0, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_COMMIT_RANGE", do_commit, true, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_COMMIT_RANGE, given", do_commit, false, -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_FREE_EOFBLOCKS", free_eofblocks, 0, 0, 0, ROOT | XFS },
 	/* XFS refuses these for files with blocks. */
 	{ "realtime flag", set_xflags, FS_XFLAG_REALTIME, -EINVAL, -EINVAL, XFS },
@@ -757,13 +784,18 @@ static const char * const names[] = { "donor", "alias", "second" };
 /* The content of all of them */
 static unsigned char content[PAIR_SIZE];
 
-/* Does @fd read as content and not a byte more? */
-static bool reads_right(int fd)
+/* Does @fd read, from @offset on, as content and not a byte more? */
+static bool reads_right_from(int fd, off_t offset)
 {
 	static alignas(BLK) unsigned char buf[PAIR_SIZE + BLK];
 
-	return pread(fd, buf, sizeof(buf), 0) == PAIR_SIZE &&
+	return pread(fd, buf, sizeof(buf), offset) == PAIR_SIZE &&
 	       !memcmp(buf, content, PAIR_SIZE);
+}
+
+static bool reads_right(int fd)
+{
+	return reads_right_from(fd, 0);
 }
 
 #define MAX_EXTENTS 16
@@ -902,13 +934,25 @@ static void make_all(struct __test_metadata *_metadata)
 		ASSERT_EQ(0, chown(all[i], ALICE, ALICE));
 }
 
+/* Released, they are three files like any other. */
+static void check_released(struct __test_metadata *_metadata)
+{
+	size_t i;
+
+	ASSERT_EQ(0, release_file("donor"));
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_EQ(ORDINARY, state_of(_metadata, names[i]));
+		EXPECT_EQ(0, try_open(names[i], O_RDWR));
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
+	}
+}
+
 /* Try all on "alias" or "donor", by descriptors of before or after the switch. */
 static void check_frozen(struct __test_metadata *_metadata, const char *type,
 			 const char *name, bool before)
 {
 	struct try t = { ._metadata = _metadata, .name = name };
 	struct block_map blocks;
-	size_t i;
 
 	make_all(_metadata);
 	if (before)
@@ -922,14 +966,12 @@ static void check_frozen(struct __test_metadata *_metadata, const char *type,
 	try_all_twice(&t, type, &blocks);
 	drop_caches(_metadata, "3");
 	EXPECT_TRUE(unharmed(&t, &blocks));
+	EXPECT_TRUE(reads_right(t.other));
+	EXPECT_TRUE(fd_has(_metadata, t.shifted, 0, BLK, 2));
+	EXPECT_TRUE(reads_right_from(t.shifted, BLK));
 	close_all(&t);
 
-	ASSERT_EQ(0, release_file("donor"));
-	for (i = 0; i < ARRAY_SIZE(names); i++) {
-		EXPECT_EQ(ORDINARY, state_of(_metadata, names[i]));
-		EXPECT_EQ(0, try_open(names[i], O_RDWR));
-		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
-	}
+	check_released(_metadata);
 }
 
 TEST_F(fs, alias)
@@ -971,8 +1013,9 @@ TEST_F(fs, released)
 	}
 }
 
-/* One call with many destinations: each gets what is due to it. */
-TEST_F(fs, dedupe_into_many)
+/* Deduplicate with one call into many files: each gets what is due to it. */
+static void dedupe_into_all(struct __test_metadata *_metadata,
+			    const char *source)
 {
 	static const char * const dests[] = {
 		"alias", "ordinary", "donor", "second", "other",
@@ -989,37 +1032,68 @@ TEST_F(fs, dedupe_into_many)
 			.src_length = PAIR_SIZE, .dest_count = ARRAY_SIZE(status),
 		},
 	};
+	struct try t = { ._metadata = _metadata };
+	struct block_map blocks;
 	size_t i;
 	int src;
 
-	donor_and_alias(_metadata);
-	clone_file(_metadata, "donor", "second");
-	make_file(_metadata, "source", PAIR_SIZE, 1);
+	/* Blocks of their own, which those of the source can replace. */
 	make_file(_metadata, "ordinary", PAIR_SIZE, 1);
 	make_file(_metadata, "last", PAIR_SIZE, 1);
-	make_file(_metadata, "other", PAIR_SIZE, 2);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
-
 	for (i = 0; i < ARRAY_SIZE(dests); i++)
 		arg.info[i].dest_fd = xopen(_metadata, dests[i], O_RDONLY);
 	arg.info[5].dest_fd = -1;
 	arg.info[6].dest_fd = xopen(_metadata, "last", O_RDONLY);
-	src = xopen(_metadata, "source", O_RDONLY);
+	src = xopen(_metadata, source, O_RDONLY);
+	t.fd = arg.info[0].dest_fd;
+	blocks = blocks_of(_metadata, t.fd);
+
 	EXPECT_EQ(0, ioctl(src, FIDEDUPERANGE, &arg));
 	for (i = 0; i < ARRAY_SIZE(status); i++) {
 		EXPECT_EQ(status[i], arg.info[i].status) {
-			TH_LOG("destination %zu", i);
+			TH_LOG("from %s, destination %zu", source, i);
 		}
 		EXPECT_EQ(status[i] == FILE_DEDUPE_RANGE_SAME ? PAIR_SIZE : 0,
 			  arg.info[i].bytes_deduped);
+		close(arg.info[i].dest_fd);
 	}
-	for (i = 0; i < ARRAY_SIZE(dests); i++) {
-		EXPECT_TRUE(file_has(_metadata, dests[i], PAIR_SIZE,
-				     strcmp(dests[i], "other") ? 1 : 2));
+	close(src);
+	t.fd = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_TRUE(unharmed(&t, &blocks));
+	close(t.fd);
+	EXPECT_TRUE(file_has(_metadata, "ordinary", PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "last", PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "other", PAIR_SIZE, 2));
+}
+
+/* From an ordinary file and from frozen ones, as root and as the files' owner */
+TEST_F(fs, dedupe_into_many)
+{
+	static const char * const sources[] = {
+		"pristine", "alias", "second", "donor",
+	};
+	static const char * const more[] = { "ordinary", "last", "other" };
+	size_t i;
+	pid_t pid;
+
+	make_all(_metadata);
+	for (i = 0; i < ARRAY_SIZE(more); i++) {
+		make_file(_metadata, more[i], PAIR_SIZE, 2);
+		ASSERT_EQ(0, chown(more[i], ALICE, ALICE));
 	}
-	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
-	EXPECT_EQ(DONOR, state_of(_metadata, "donor"));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+
+	for (i = 0; i < ARRAY_SIZE(sources); i++) {
+		dedupe_into_all(_metadata, sources[i]);
+		pid = fork_as(_metadata, ALICE, 0);
+		if (!pid) {
+			dedupe_into_all(_metadata, sources[i]);
+			child_exit(-_metadata->exit_code);
+		}
+		EXPECT_EQ(0, child_result(_metadata, pid));
+	}
+	check_released(_metadata);
 }
 
 /* The address at which the program that @pid executes begins */
@@ -1183,6 +1257,89 @@ TEST_F(fs, xfs_repair_map)
 	ASSERT_EQ(0, chdir(".."));
 	ASSERT_EQ(0, umount("fs"));
 	close(loop);
+}
+
+static __u64 free_blocks(struct __test_metadata *_metadata)
+{
+	struct statvfs st;
+
+	ASSERT_EQ(0, statvfs(".", &st));
+	return st.f_bfree;
+}
+
+/*
+ * Write to a block of each file that is shared, and share it again.  XFS reserves
+ * some blocks at once for that, and the file keeps those that are left.
+ */
+static void leave_cow_blocks(struct __test_metadata *_metadata)
+{
+	struct try t = { ._metadata = _metadata, .arg = FS_XFLAG_COWEXTSIZE };
+	int donor;
+	size_t i;
+
+	/* With this, it is shared up to the last one. */
+	clone_file(_metadata, "donor", "other");
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		t.fd = xopen(_metadata, names[i], O_RDWR);
+		ASSERT_EQ(0, set_xflags(&t));
+		write_pattern(_metadata, t.fd, 3 * BLK, BLK, 1);
+		ASSERT_EQ(0, fsync(t.fd));
+		if (strcmp(names[i], "donor"))
+			ASSERT_EQ(BLK, dedupe(donor, 3 * BLK, t.fd, 3 * BLK,
+					      BLK));
+		close(t.fd);
+	}
+	close(donor);
+}
+
+/*
+ * Frozen files lose them as ordinary ones do: if they are asked to, and when they
+ * are evicted.
+ */
+TEST_F(fs, cow_leftovers)
+{
+	struct try t = { ._metadata = _metadata };
+	struct block_map blocks;
+	__u64 before, leftover;
+	int i, j;
+
+	if (strcmp(variant->type, "xfs"))
+		return;
+	make_all(_metadata);
+	leave_cow_blocks(_metadata);
+	/* XFS passes over inodes that may have something to be written. */
+	sync();
+	t.fd = xopen(_metadata, "alias", O_RDONLY);
+	before = free_blocks(_metadata);
+	EXPECT_EQ(0, free_eofblocks(&t));
+	leftover = free_blocks(_metadata) - before;
+	EXPECT_EQ(3 * ARRAY_SIZE(names), leftover);
+	close(t.fd);
+
+	for (i = 0; i < 2; i++) {
+		leave_cow_blocks(_metadata);
+		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+		ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+		t.fd = xopen(_metadata, "alias", O_RDONLY);
+		blocks = blocks_of(_metadata, t.fd);
+		EXPECT_TRUE(unharmed(&t, &blocks));
+		sync();
+		before = free_blocks(_metadata);
+		if (i == 0) {
+			EXPECT_EQ(0, free_eofblocks(&t));
+			EXPECT_EQ(leftover, free_blocks(_metadata) - before);
+			EXPECT_TRUE(unharmed(&t, &blocks));
+		}
+		close(t.fd);
+		ASSERT_EQ(0, release_file("donor"));
+		/* What was used recently is spared at first. */
+		for (j = 0; j < 10; j++)
+			drop_caches(_metadata, "3");
+		/* Opening a file waits until XFS has done what eviction left. */
+		check_released(_metadata);
+		EXPECT_EQ(leftover, free_blocks(_metadata) - before);
+	}
 }
 
 TEST_HARNESS_MAIN
