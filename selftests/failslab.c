@@ -158,6 +158,26 @@ static const struct failing {
 	{ "remount", remount, KEPT, KEPT, .fails = true, .closed = true },
 };
 
+/* Files have data in every other one of these blocks. */
+#define BLOCKS 60
+
+/* Has @name, if it is there, the right data?  A sample of it. */
+static bool sample_is_right(struct __test_metadata *_metadata, const char *name)
+{
+	static const int blocks[] = { 0, BLOCKS / 2, BLOCKS - 2 };
+	bool right = true;
+	size_t i;
+	int fd;
+
+	if (access(name, F_OK))
+		return true;
+	fd = xopen(_metadata, name, O_RDONLY);
+	for (i = 0; i < ARRAY_SIZE(blocks); i++)
+		right &= fd_has(_metadata, fd, blocks[i] * BLK, BLK, 1);
+	close(fd);
+	return right;
+}
+
 /* Have "alias" and "donor", of many extents, in the state for the call. */
 static void prepare(struct __test_metadata *_metadata,
 		    const struct failing *failing, struct files *files)
@@ -167,7 +187,7 @@ static void prepare(struct __test_metadata *_metadata,
 	if (access("donor", F_OK) || access("alias", F_OK) ||
 	    access("other", F_OK)) {
 		fd = xopen(_metadata, "donor", O_RDWR | O_CREAT | O_TRUNC);
-		for (i = 0; i < 60; i += 2)
+		for (i = 0; i < BLOCKS; i += 2)
 			write_pattern(_metadata, fd, i * BLK, BLK, 1);
 		close(fd);
 		clone_file(_metadata, "donor", "alias");
@@ -226,6 +246,8 @@ static void check_call(struct __test_metadata *_metadata,
 		} else {
 			check_done(_metadata, failing);
 		}
+		EXPECT_TRUE(sample_is_right(_metadata, "alias"));
+		EXPECT_TRUE(sample_is_right(_metadata, "donor"));
 		EXPECT_EQ(0, remount_rw());
 
 		if (!failing->closed) {
@@ -241,6 +263,9 @@ static void check_call(struct __test_metadata *_metadata,
 			EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
 			EXPECT_EQ(0, try_open("donor", O_RDWR));
 		}
+		/* And those that use a page cache of their own again. */
+		EXPECT_TRUE(sample_is_right(_metadata, "alias"));
+		EXPECT_TRUE(sample_is_right(_metadata, "donor"));
 		if (!injected)
 			break;
 	}
@@ -302,6 +327,7 @@ TEST_F(fs, umount)
 		EXPECT_EQ(0, try_open("alias", O_RDWR));
 		EXPECT_EQ(0, try_open("donor", O_RDWR));
 		EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+		EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
 		if (!injected)
 			break;
 	}

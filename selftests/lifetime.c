@@ -492,12 +492,20 @@ TEST_F(fs, remount_ro_kept)
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
 }
 
+/* A frozen file system is written to by nothing of all this. */
 TEST_F(fs, freeze)
 {
+	static const char * const names[] = {
+		"donor", "alias", "second", "third", "fourth", "other",
+	};
 	int alias, dir;
+	size_t i;
 
 	donor_and_alias(_metadata);
 	clone_file(_metadata, "donor", "second");
+	clone_file(_metadata, "donor", "third");
+	clone_file(_metadata, "donor", "fourth");
+	make_file(_metadata, "other", PAIR_SIZE, 1);
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	alias = xopen(_metadata, "second", O_RDONLY);
 	ASSERT_EQ(0, alias_file("second", "donor", 0));
@@ -507,31 +515,84 @@ TEST_F(fs, freeze)
 	close(alias);
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
 	EXPECT_EQ(0, release_file("alias"));
-	ASSERT_EQ(0, ioctl(dir, FITHAW, 0));
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+
+	/* New ones are made, and are proven to be what they are. */
+	EXPECT_EQ(-EBADE, alias_file("other", "fourth", KEEP));
+	EXPECT_EQ(0, alias_file("third", "fourth", KEEP));
+	EXPECT_EQ(KEPT, state_of(_metadata, "third"));
+	EXPECT_EQ(DONOR, state_of(_metadata, "fourth"));
+	EXPECT_TRUE(file_has(_metadata, "third", PAIR_SIZE, 1));
+	ASSERT_EQ(0, ioctl(dir, FITHAW, 0));
+
+	EXPECT_EQ(KEPT, state_of(_metadata, "third"));
+	EXPECT_EQ(-ETXTBSY, try_open("third", O_RDWR));
+	for (i = 0; i < ARRAY_SIZE(names); i++)
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
+	EXPECT_EQ(0, release_file("third"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "fourth"));
 	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
 }
 
+/*
+ * After a shutdown, new aliases can't be proven to be any.  The present ones,
+ * about which nothing has to be read, go on as before.
+ */
 TEST_F(fs, shutdown)
 {
-	int fd;
+	static const char * const names[] = {
+		"alias", "second", "third", "fourth", "fifth", "sixth",
+	};
+	int second, third, fourth, fifth, sixth;
+	size_t i;
 
 	donor_and_alias(_metadata);
-	clone_file(_metadata, "donor", "second");
-	clone_file(_metadata, "donor", "third");
-	clone_file(_metadata, "donor", "fourth");
+	for (i = 1; i < ARRAY_SIZE(names); i++)
+		clone_file(_metadata, "donor", names[i]);
 	sync();
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	fd = xopen(_metadata, "second", O_RDONLY);
+	second = xopen(_metadata, "second", O_RDONLY);
 	ASSERT_EQ(0, alias_file("second", "donor", 0));
+	ASSERT_EQ(0, alias_file("fifth", "sixth", KEEP));
 	ASSERT_EQ(0, unlink("donor"));
 	sync();
+	/* No file can be opened afterwards. */
+	third = xopen(_metadata, "third", O_RDONLY);
+	fourth = xopen(_metadata, "fourth", O_RDONLY);
+	fifth = xopen(_metadata, "fifth", O_RDONLY);
+	sixth = xopen(_metadata, "sixth", O_RDONLY);
 	crash_fs(_metadata);
-	EXPECT_EQ(-EIO, alias_file("third", "fourth", KEEP));
-	close(fd);
+
+	EXPECT_EQ(ALIAS, info_fd(_metadata, second).state);
+	EXPECT_EQ(KEPT, info_fd(_metadata, fifth).state);
+	EXPECT_EQ(DONOR, info_fd(_metadata, sixth).state);
+	EXPECT_EQ(-EIO, alias_fd(third, fourth, 0));
+	EXPECT_EQ(-EIO, alias_fd(third, fourth, KEEP));
+	EXPECT_EQ(-EIO, alias_fd(third, sixth, KEEP));
+	EXPECT_EQ(ORDINARY, info_fd(_metadata, third).state);
+	EXPECT_EQ(ORDINARY, info_fd(_metadata, fourth).state);
+	EXPECT_EQ(1, info_fd(_metadata, sixth).nr_aliases);
+
+	EXPECT_EQ(0, alias_fd(fifth, sixth, 0));
+	EXPECT_EQ(0, alias_fd(fifth, sixth, KEEP));
+	EXPECT_EQ(KEPT, info_fd(_metadata, fifth).state);
+	EXPECT_EQ(0, release_fd(sixth));
+	EXPECT_EQ(ALIAS, info_fd(_metadata, fifth).state);
+	EXPECT_EQ(0, alias_fd(fifth, sixth, KEEP));
+	EXPECT_EQ(KEPT, info_fd(_metadata, fifth).state);
+	EXPECT_EQ(0, release_fd(fifth));
+	close(fifth);
+	EXPECT_EQ(ORDINARY, info_fd(_metadata, sixth).state);
+	close(second);
+	close(third);
+	close(fourth);
+	close(sixth);
 	remount_fs(_metadata, self, variant);
-	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, "second", PAIR_SIZE, 1));
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		EXPECT_EQ(ORDINARY, state_of(_metadata, names[i]));
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
+		EXPECT_EQ(0, try_open(names[i], O_RDWR));
+	}
 }
 
 static const char *many_name(int i)

@@ -269,6 +269,18 @@ static void begin(struct __test_metadata *_metadata,
 #define MANY_EXTENTS 256
 #define MANY_BLOCKS 1024
 
+/* Make "many" of so many extents that comparing its clones takes its time. */
+static void make_many_extents(struct __test_metadata *_metadata)
+{
+	int fd, i;
+
+	fd = xopen(_metadata, "many", O_WRONLY | O_CREAT);
+	for (i = 0; i < MANY_EXTENTS; i++)
+		ASSERT_EQ(BLK, pwrite(fd, same_block, BLK, 2 * i * BLK));
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+}
+
 static long keep_alias(int from, int to)
 {
 	return alias_fd(to, from, KEEP);
@@ -282,15 +294,9 @@ TEST_F(fs, unlink_donor_meanwhile)
 {
 	struct meanwhile meanwhile = { .call = keep_alias };
 	__s64 began, whole = 0;	/* microseconds */
-	int fd, i;
+	int i;
 
-	/* Many extents, for the comparison to take its time. */
-	fd = xopen(_metadata, "many", O_WRONLY | O_CREAT);
-	for (i = 0; i < MANY_EXTENTS; i++)
-		ASSERT_EQ(BLK, pwrite(fd, same_block, BLK, 2 * i * BLK));
-	ASSERT_EQ(0, fsync(fd));
-	close(fd);
-
+	make_many_extents(_metadata);
 	for (i = 0; i <= PARTS; i++) {
 		clone_file(_metadata, "many", "donor");
 		clone_file(_metadata, "many", "alias");
@@ -320,6 +326,109 @@ TEST_F(fs, unlink_donor_meanwhile)
 		ASSERT_EQ(0, unlink("alias"));
 		ASSERT_EQ(0, unlink("third"));
 	}
+}
+
+static const char other_block[BLK] = "not the same as the others";
+
+/* The block in the middle of "many" is the one that is written to. */
+#define WRITTEN ((size_t)MANY_EXTENTS * BLK)
+
+/* Open, write, close: 0 or a negative errno. */
+static int write_other(const char *name)
+{
+	int fd = open(name, O_RDWR | O_CLOEXEC), err = 0;
+
+	if (fd < 0)
+		return -errno;
+	if (pwrite(fd, other_block, BLK, WRITTEN) != BLK)
+		err = -EIO;
+	close(fd);
+	return err;
+}
+
+/* Is @name as "many", and was written to if @written, and else was not? */
+static bool many_has(struct __test_metadata *_metadata, const char *name,
+		     bool written)
+{
+	int fd = xopen(_metadata, name, O_RDONLY);
+	char buf[BLK];
+	bool equal;
+
+	ASSERT_EQ(BLK, pread(fd, buf, BLK, WRITTEN));
+	equal = !memcmp(buf, written ? other_block : same_block, BLK);
+	ASSERT_EQ(BLK, pread(fd, buf, BLK, 0));
+	equal = equal && !memcmp(buf, same_block, BLK);
+	close(fd);
+	return equal;
+}
+
+/*
+ * Make "alias" an alias of "donor", and write to @name before, in each part of
+ * the time that this takes, and after.  The one that comes first succeeds, the
+ * other doesn't.
+ */
+static void race_writer(struct __test_metadata *_metadata, const char *name)
+{
+	const char *other = strcmp(name, "donor") ? "donor" : "alias";
+	struct meanwhile meanwhile = { .call = keep_alias };
+	__s64 began, whole = 0;	/* microseconds */
+	int err, i, first = 0;
+
+	clone_file(_metadata, "many", other);
+	clone_file(_metadata, "many", name);
+	for (i = 0; i <= PARTS + 1; i++) {
+		meanwhile.from = xopen(_metadata, "donor", O_RDONLY);
+		meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
+		if (!i) {
+			began = microseconds();
+			make_meanwhile(&meanwhile);
+			whole = microseconds() - began;
+			err = write_other(name);
+			ASSERT_EQ(-ETXTBSY, err);
+		} else if (i <= PARTS) {
+			begin(_metadata, &meanwhile, whole * (i - 1) / PARTS);
+			err = write_other(name);
+			ASSERT_EQ(0, pthread_join(meanwhile.thread, NULL));
+			first += !err;
+		} else {
+			err = write_other(name);
+			ASSERT_EQ(0, err);
+			make_meanwhile(&meanwhile);
+			ASSERT_EQ(-EBADE, meanwhile.result);
+		}
+		close(meanwhile.from);
+		close(meanwhile.to);
+
+		if (err) {
+			ASSERT_EQ(-ETXTBSY, err);
+			ASSERT_EQ(0, meanwhile.result) {
+				TH_LOG("%s", strerror(-meanwhile.result));
+			}
+		} else {
+			ASSERT_TRUE(meanwhile.result == -ETXTBSY ||
+				    meanwhile.result == -EBADE) {
+				TH_LOG("%s", strerror(-meanwhile.result));
+			}
+		}
+		ASSERT_EQ(err ? KEPT : ORDINARY, state_of(_metadata, "alias"));
+		ASSERT_TRUE(many_has(_metadata, name, !err));
+		ASSERT_TRUE(many_has(_metadata, other, false));
+		ASSERT_EQ(0, release_file("alias"));
+		ASSERT_EQ(0, try_open("alias", O_RDWR));
+		ASSERT_EQ(0, try_open("donor", O_RDWR));
+		ASSERT_TRUE(many_has(_metadata, name, !err));
+		ASSERT_TRUE(many_has(_metadata, other, false));
+		if (!err)
+			clone_file(_metadata, "many", name);
+	}
+	TH_LOG("%s: the writer came first %d times of %d", name, first, PARTS);
+}
+
+TEST_F(fs, write_meanwhile)
+{
+	make_many_extents(_metadata);
+	race_writer(_metadata, "alias");
+	race_writer(_metadata, "donor");
 }
 
 static long dedupe_all(int from, int to)

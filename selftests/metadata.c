@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: GPL-2.0
 /* An alias shares its data's memory, and nothing else of a file. */
 
+#include <limits.h>
 #include <poll.h>
 #include <stdalign.h>
+#include <linux/futex.h>
 #include <linux/xattr.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
@@ -482,25 +484,25 @@ TEST_F(fs, atime)
 	EXPECT_EQ(2000, alias.st_mtim.tv_sec);
 }
 
-/* /proc/PID/maps and map_files name the file that was mapped. */
-TEST_F(fs, proc_maps)
+/*
+ * See that /proc/PID/maps and map_files call what is mapped at @map @name, and
+ * that what map_files has is this file in this @state.
+ */
+static void check_mapping(struct __test_metadata *_metadata,
+			  const unsigned char *map, const char *name,
+			  unsigned int state)
 {
 	char line[512], path[256], link[256], range[64], expected[256];
+	struct stat st = stat_of(_metadata, name), mapped;
 	unsigned int major, minor;
 	unsigned long start, end;
-	unsigned char *map;
-	struct stat st;
 	bool found = false;
 	ssize_t n;
 	ino_t ino;
 	FILE *f;
+	int fd;
 
-	donor_and_alias(_metadata);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	ASSERT_NE(NULL, realpath("alias", expected));
-	ASSERT_EQ(0, stat("alias", &st));
-	map = map_file(_metadata, "alias", PAIR_SIZE);
-
+	ASSERT_NE(NULL, realpath(name, expected));
 	f = fopen("/proc/self/maps", "re");
 	ASSERT_NE(NULL, f);
 	while (fgets(line, sizeof(line), f)) {
@@ -523,7 +525,33 @@ TEST_F(fs, proc_maps)
 	ASSERT_LT(0, n);
 	link[n] = '\0';
 	EXPECT_STREQ(expected, link);
-	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
+
+	fd = xopen(_metadata, range, O_RDONLY);
+	ASSERT_EQ(0, fstat(fd, &mapped));
+	EXPECT_EQ(st.st_ino, mapped.st_ino);
+	EXPECT_EQ(state, info_fd(_metadata, fd).state);
+	EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
+	close(fd);
+}
+
+/* /proc/PID/maps and map_files name the file that was mapped. */
+TEST_F(fs, proc_maps)
+{
+	unsigned char *old, *alias, *donor;
+
+	donor_and_alias(_metadata);
+	old = map_file(_metadata, "alias", PAIR_SIZE);
+	check_mapping(_metadata, old, "alias", ORDINARY);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	alias = map_file(_metadata, "alias", PAIR_SIZE);
+	donor = map_file(_metadata, "donor", PAIR_SIZE);
+	EXPECT_EQ(frame_of(_metadata, donor), frame_of(_metadata, alias));
+	check_mapping(_metadata, old, "alias", KEPT);
+	check_mapping(_metadata, alias, "alias", KEPT);
+	check_mapping(_metadata, donor, "donor", DONOR);
+	ASSERT_EQ(0, munmap(old, PAIR_SIZE));
+	ASSERT_EQ(0, munmap(alias, PAIR_SIZE));
+	ASSERT_EQ(0, munmap(donor, PAIR_SIZE));
 }
 
 /* Events of all that was done to @watch's file since the last call. */
@@ -611,14 +639,28 @@ TEST_F(fs, file_locks)
 	EXPECT_EQ(F_UNLCK, lock.l_type);
 }
 
+/* A write lease, for an @fd that is the only one of its file: 0 or an error. */
+static int lease_for_writing(int fd)
+{
+	return fcntl(fd, F_SETLEASE, F_WRLCK) ? -errno : 0;
+}
+
 TEST_F(fs, leases)
 {
-	int alias, donor;
+	int alias, donor, third;
 
 	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "third");
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	alias = xopen(_metadata, "alias", O_RDONLY);
 	donor = xopen(_metadata, "donor", O_RDONLY);
+	third = xopen(_metadata, "third", O_RDONLY);
+
+	/* A write lease is for who could be the one to write. */
+	EXPECT_EQ(0, lease_for_writing(third));
+	EXPECT_EQ(-EAGAIN, lease_for_writing(alias));
+	EXPECT_EQ(-EAGAIN, lease_for_writing(donor));
+
 	ASSERT_EQ(0, fcntl(alias, F_SETLEASE, F_RDLCK));
 	EXPECT_EQ(F_RDLCK, fcntl(alias, F_GETLEASE));
 	EXPECT_EQ(F_UNLCK, fcntl(donor, F_GETLEASE));
@@ -626,6 +668,95 @@ TEST_F(fs, leases)
 	/* A read lease is broken by writers, and none of them gets in. */
 	EXPECT_EQ(-ETXTBSY, try_open("alias", O_RDWR | O_NONBLOCK));
 	ASSERT_EQ(0, fcntl(alias, F_SETLEASE, F_UNLCK));
+
+	close(alias);
+	EXPECT_EQ(0, release_file("alias"));
+	alias = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_EQ(0, lease_for_writing(alias));
+	EXPECT_EQ(0, lease_for_writing(donor));
+}
+
+/* Who asks for an immutable file is told that first. */
+TEST_F(fs, immutable)
+{
+	static const struct {
+		const char *name;
+		int err;	/* of opening for writing, otherwise */
+	} files[] = {
+		{ "alias", -ETXTBSY }, { "donor", -ETXTBSY }, { "third", 0 },
+	};
+	size_t i;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "third");
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	for (i = 0; i < ARRAY_SIZE(files); i++) {
+		set_flags_of(_metadata, files[i].name, FS_IMMUTABLE_FL);
+		EXPECT_EQ(-EPERM, try_open(files[i].name, O_RDWR));
+		set_flags_of(_metadata, files[i].name, 0);
+		EXPECT_EQ(files[i].err, try_open(files[i].name, O_RDWR));
+	}
+}
+
+/* The futex in the files' mappings that a test is about. */
+#define FUTEX_OFFSET (5 * BLK + 64)
+
+/* Wake those who wait in @map.  Return how many that were. */
+static long wake(const unsigned char *map)
+{
+	return syscall(SYS_futex, map + FUTEX_OFFSET, FUTEX_WAKE, INT_MAX, NULL,
+		       NULL, 0);
+}
+
+/* Fork a child that waits in @map until it is woken. */
+static pid_t start_waiter(struct __test_metadata *_metadata,
+			  const unsigned char *map)
+{
+	const __u32 *futex = (const void *)(map + FUTEX_OFFSET);
+	pid_t pid = fork();
+	char path[64];
+
+	ASSERT_LE(0, pid);
+	if (!pid)
+		_exit(syscall(SYS_futex, futex, FUTEX_WAIT, *futex, NULL, NULL,
+			      0));
+	/* Its number is the first thing said of a system call that sleeps. */
+	snprintf(path, sizeof(path), "/proc/%d/syscall", pid);
+	while (atol(read_text(_metadata, path)) != SYS_futex)
+		usleep(10000);
+	return pid;
+}
+
+/*
+ * A shared futex belongs to the page: alias and donor have the same one, and a
+ * mapping that the alias had before has another one.
+ */
+TEST_F(fs, futex)
+{
+	static const char * const names[] = { "alias", "donor", "third" };
+	/* Who wakes those who wait in maps[i]; the last one is from before. */
+	static const int waker[] = { 1, 0, 2, 3 };
+	unsigned char *maps[4];
+	pid_t pid;
+	int i, j;
+
+	donor_and_alias(_metadata);
+	clone_file(_metadata, "donor", "third");
+	maps[3] = map_file(_metadata, "alias", PAIR_SIZE);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	for (i = 0; i < 3; i++)
+		maps[i] = map_file(_metadata, names[i], PAIR_SIZE);
+
+	for (i = 0; i < 4; i++) {
+		pid = start_waiter(_metadata, maps[i]);
+		for (j = 0; j < 4; j++)
+			if (j != i && j != waker[i])
+				EXPECT_EQ(0, wake(maps[j]));
+		ASSERT_EQ(1, wake(maps[waker[i]]));
+		EXPECT_EQ(0, child_result(_metadata, pid));
+	}
+	for (i = 0; i < 4; i++)
+		ASSERT_EQ(0, munmap(maps[i], PAIR_SIZE));
 }
 
 /* fsync() and friends work on a file opened at any time. */

@@ -373,6 +373,80 @@ TEST_F(fs, info)
 	EXPECT_TRUE(donor_shown(_metadata, BOB, 0, "alias", "donor"));
 }
 
+/* Root has just that block of @name in memory. */
+static void cache_one_block(struct __test_metadata *_metadata, const char *name,
+			    int block)
+{
+	int fd = xopen(_metadata, name, O_RDONLY);
+
+	ASSERT_EQ(0, posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED));
+	ASSERT_EQ(0, posix_fadvise(fd, 0, 0, POSIX_FADV_RANDOM));
+	EXPECT_TRUE(fd_has(_metadata, fd, block * BLK, BLK, 1));
+	ASSERT_EQ(1, cached_pages(_metadata, fd));
+	close(fd);
+}
+
+/*
+ * Is @uid told which pages of @name are in memory, and can he have them paged
+ * out?  mincore(2) says to who may not know that all are in memory.
+ */
+static bool residency_shown(struct __test_metadata *_metadata, uid_t uid,
+			    const char *name)
+{
+	enum { BLOCK = 5, SHOWN = -1, HIDDEN = -2, WRONG = -3 };
+	unsigned char vec[PAIR_BLOCKS], *map;
+	int fd, i, result, resident = 0;
+	long cached;
+	pid_t pid;
+
+	cache_one_block(_metadata, name, BLOCK);
+	pid = fork_as(_metadata, uid, 0);
+	if (!pid) {
+		fd = xopen(_metadata, name, O_RDONLY);
+		map = map_file(_metadata, name, PAIR_SIZE);
+		cached = try_cachestat(fd);
+		ASSERT_EQ(0, mincore(map, PAIR_SIZE, vec));
+		for (i = 0; i < PAIR_BLOCKS; i++)
+			resident += vec[i] & 1;
+		/* Only what is mapped is paged out. */
+		ASSERT_EQ(pattern(1, BLOCK * BLK), map[BLOCK * BLK]);
+		ASSERT_EQ(0, madvise(map, PAIR_SIZE, MADV_PAGEOUT));
+		child_exit(cached == 1 && resident == 1 && (vec[BLOCK] & 1) ?
+			   SHOWN :
+			   cached == -EPERM && resident == PAIR_BLOCKS ?
+			   HIDDEN : WRONG);
+	}
+	result = child_result(_metadata, pid);
+	EXPECT_NE(WRONG, result);
+	EXPECT_EQ(result == SHOWN ? 0 : 1, cached_pages_of(_metadata, name));
+	return result == SHOWN;
+}
+
+/* Who owns the file that is asked about may know, whichever has the pages. */
+TEST_F(fs, residency)
+{
+	/* What was read on another CPU can't be paged out at once. */
+	stay_on_first_cpu(_metadata);
+	owned_pair(_metadata, BOB, ALICE);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_TRUE(residency_shown(_metadata, ALICE, "alias"));
+	EXPECT_FALSE(residency_shown(_metadata, BOB, "alias"));
+	EXPECT_FALSE(residency_shown(_metadata, ALICE, "donor"));
+	EXPECT_TRUE(residency_shown(_metadata, BOB, "donor"));
+
+	/* Who may write a file may know as well. */
+	ASSERT_EQ(0, chmod("alias", 0666));
+	EXPECT_TRUE(residency_shown(_metadata, BOB, "alias"));
+	EXPECT_FALSE(residency_shown(_metadata, ALICE, "donor"));
+
+	ASSERT_EQ(0, chmod("alias", 0644));
+	EXPECT_FALSE(residency_shown(_metadata, BOB, "alias"));
+	ASSERT_EQ(0, chown("alias", BOB, BOB));
+	EXPECT_TRUE(residency_shown(_metadata, BOB, "alias"));
+	EXPECT_FALSE(residency_shown(_metadata, ALICE, "alias"));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
 /*
  * A user namespace whose users [0, @count) are @first and so on outside; by a
  * process that lives until @pipe is closed.  Return its pid.

@@ -513,15 +513,31 @@ static void dedupe_file(struct __test_metadata *_metadata, const char *from,
 /* How two files come to share their blocks. */
 enum sharing { CLONE, DEDUPE_FROM_TARGET, DEDUPE_INTO_TARGET };
 
+/* See that what is read of the first @n of a late write's files is right. */
+static void check_late_write(struct __test_metadata *_metadata, int n)
+{
+	static const char * const names[] = { "donor", "alias", "second" };
+	int i;
+
+	for (i = 0; i < n; i++) {
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1)) {
+			TH_LOG("%s", names[i]);
+		}
+	}
+}
+
 /*
  * @target is a file that nobody has open or mapped for writing, but one of its
  * pages in memory is the target of a read that will end some time.  @other
  * shares its blocks.  Whoever of them is the donor: what is read must be, and
- * must stay, what the blocks have.
+ * must stay, what the blocks have.  If the target is "second", it becomes one
+ * more alias, of a donor that keeps the pages that it has in memory.
  */
 static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
 		       const char *target, const char *other)
 {
+	const bool second = !strcmp(target, "second");
+	const int n = second ? 3 : 2;
 	struct slow_file slow;
 	struct slow_read reader;
 	unsigned char *map;
@@ -556,14 +572,20 @@ static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
 		dedupe_file(_metadata, other, target);
 		break;
 	}
+	if (second)
+		clone_file(_metadata, other, "alias");
 
 	/* The alias's own page cache is still seen by this one. */
 	old = xopen(_metadata, target, O_RDONLY);
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	if (second) {
+		check_late_write(_metadata, 2);
+		ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+		EXPECT_EQ(PAIR_BLOCKS, cached_pages_of(_metadata, "donor"));
+	}
 	EXPECT_TRUE(fd_has(_metadata, old, 0, PAIR_SIZE, 1));
 	/* Have the pages in memory before the late write. */
-	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	check_late_write(_metadata, n);
 
 	one = 1;
 	ASSERT_EQ(8, write(slow.answer, &one, 8));
@@ -575,16 +597,14 @@ static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
 	EXPECT_TRUE(fd_has(_metadata, old, 0, PAIR_SIZE, 1));
 	EXPECT_EQ(0, fsync(old));
 	close(old);
-	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	check_late_write(_metadata, n);
 	drop_caches(_metadata, "3");
-	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
-	EXPECT_EQ(0, release_file("alias"));
+	check_late_write(_metadata, n);
+	EXPECT_EQ(0, release_file("donor"));
 	drop_caches(_metadata, "3");
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
-	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
-	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	check_late_write(_metadata, n);
 }
 
 /* An attacker's file as the donor of a victim's. */
@@ -616,6 +636,16 @@ TEST_F(fs, late_write_alias_dedupe_from)
 TEST_F(fs, late_write_alias_dedupe_into)
 {
 	late_write(_metadata, DEDUPE_INTO_TARGET, "alias", "donor");
+}
+
+TEST_F(fs, late_write_second_alias)
+{
+	late_write(_metadata, CLONE, "second", "donor");
+}
+
+TEST_F(fs, late_write_second_alias_dedupe_into)
+{
+	late_write(_metadata, DEDUPE_INTO_TARGET, "second", "donor");
 }
 
 /*

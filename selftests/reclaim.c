@@ -168,6 +168,54 @@ TEST_F(fs, pressure)
 	ASSERT_EQ(0, rmdir(cgroup_file("pressure", "")));
 }
 
+/* Take the machine's memory until @inodes are left in it, and hold it. */
+static pid_t start_hog(struct __test_metadata *_metadata, long inodes)
+{
+	const size_t step = 1 << 20;
+	pid_t pid = fork();
+	void *map;
+
+	ASSERT_LE(0, pid);
+	if (pid)
+		return pid;
+	close_range(3, ~0U, 0);
+	/* Rather this one than the test. */
+	write_text(_metadata, "/proc/self/oom_score_adj", "1000");
+	while (nr_inodes(_metadata) > inodes) {
+		map = mmap(NULL, step, PROT_READ | PROT_WRITE,
+			   MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+		ASSERT_NE(MAP_FAILED, map);
+	}
+	for (;;)
+		pause();
+}
+
+/* The same when the whole machine is short of memory, not just a cgroup. */
+TEST_F(fs, pressure_machine)
+{
+	int fds[ALIASES], i, donor;
+	void *taken;
+	long inodes;
+	size_t len;
+	pid_t pid;
+
+	donor = make_many(_metadata, fds);
+	/* Have no inodes that could be reclaimed but these. */
+	drop_caches(_metadata, "3");
+	for (i = 0; i < PLAIN; i++)
+		ino_of(_metadata, numbered("plain", i));
+	inodes = nr_inodes(_metadata);
+	taken = take_memory(_metadata, 160 << 20, &len);
+	pid = start_hog(_metadata, inodes - PLAIN / 2);
+	for (i = 0; nr_inodes(_metadata) > inodes - PLAIN / 2 && i < 1000; i++)
+		usleep(50000);
+	EXPECT_GE(inodes - PLAIN / 2, nr_inodes(_metadata));
+	check_many(_metadata, donor, fds);
+	end_pressure(_metadata, pid);
+	give_memory_back(_metadata, taken, len);
+	check_kept(_metadata);
+}
+
 /* "donor" of @size bytes, and its kept alias "low/alias" for an overlay. */
 static void pair_below(struct __test_metadata *_metadata, size_t size)
 {
@@ -391,24 +439,42 @@ TEST_F(fs, late_read_of_donor)
 /* In what state a pair of files can be when the file system goes. */
 struct combination {
 	bool keep;
-	enum { CLOSED, CLOSED_LAST, MARKED, OPEN } user;
-	enum { NEITHER, OF_ALIAS, OF_DONOR, ALIAS_FIRST, DONOR_FIRST } unlinked;
+	enum { CLOSED, CLOSED_LAST, MARKED, OPEN, MAPPED, USERS } user;
+	enum {
+		NEITHER, OF_ALIAS, OF_DONOR, ALIAS_FIRST, DONOR_FIRST, UNLINKS
+	} unlinked;
 };
 
-#define COMBINATIONS (2 * 4 * 5)
+#define COMBINATIONS (2 * USERS * UNLINKS)
 
 static struct combination combination(int i)
 {
 	return (struct combination) {
 		.keep = i % 2,
-		.user = i / 2 % 4,
-		.unlinked = i / 8,
+		.user = i / 2 % USERS,
+		.unlinked = i / 2 / USERS,
 	};
 }
 
+/* The mappings of those that are MAPPED. */
+static unsigned char *maps[COMBINATIONS];
+
+/* See that what is mapped is right, and unmap it. */
+static void unmap_combinations(struct __test_metadata *_metadata)
+{
+	int i;
+
+	for (i = 0; i < COMBINATIONS; i++) {
+		if (combination(i).user != MAPPED)
+			continue;
+		EXPECT_TRUE(map_has(maps[i], SIZE, i));
+		ASSERT_EQ(0, munmap(maps[i], SIZE));
+	}
+}
+
 /*
- * Make all of them in the present directory.  Those that are to be open at the
- * end are left open if @leave_open, and are closed otherwise.
+ * Make all of them in the present directory.  Those that are to be open or
+ * mapped at the end are left so if @leave_open, and aren't otherwise.
  */
 static void make_combinations(struct __test_metadata *_metadata, bool leave_open)
 {
@@ -441,7 +507,10 @@ static void make_combinations(struct __test_metadata *_metadata, bool leave_open
 						       numbered("donor", i),
 						       IN_OPEN));
 		}
-		if (c.user == CLOSED || c.user == MARKED)
+		if (c.user == MAPPED)
+			maps[i] = map_file(_metadata, numbered("alias", i),
+					   SIZE);
+		if (c.user == CLOSED || c.user == MARKED || c.user == MAPPED)
 			close(fds[i]);
 		for (j = 0; j < 2 && unlinks[c.unlinked][j]; j++)
 			ASSERT_EQ(0, unlink(numbered(unlinks[c.unlinked][j],
@@ -455,6 +524,8 @@ static void make_combinations(struct __test_metadata *_metadata, bool leave_open
 		if (c.user == CLOSED_LAST || (c.user == OPEN && !leave_open))
 			close(fds[i]);
 	}
+	if (!leave_open)
+		unmap_combinations(_metadata);
 	/* The marks go with the inodes. */
 	ASSERT_LE(0, fcntl(marks, F_DUPFD_CLOEXEC, 1000));
 	close(marks);
@@ -502,6 +573,7 @@ TEST_F(fs, umount_lazy)
 	ASSERT_EQ(0, chdir("/"));
 	ASSERT_EQ(0, umount2(MNT, MNT_DETACH));
 	drop_caches(_metadata, "3");
+	unmap_combinations(_metadata);
 	close_range(dev + 1, ~0U, 0);
 	close_range(self->kmsg + 1, dev - 1, 0);
 	/* Mounting waits for the last one who is about to go. */
@@ -521,6 +593,8 @@ TEST_F(fs, remount_ro_combinations)
 	EXPECT_EQ(-EBUSY, remount_ro());
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias1"));
 	close_range(self->kmsg + 1, ~0U, 0);
+	EXPECT_EQ(-EBUSY, remount_ro());
+	unmap_combinations(_metadata);
 	EXPECT_EQ(0, remount_ro());
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias1"));
 	EXPECT_EQ(0, release_file("alias1"));

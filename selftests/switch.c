@@ -68,6 +68,74 @@ TEST_F(fs, mapped_before)
 	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
 }
 
+/* How many kB the machine has locked. */
+static long mlocked(struct __test_metadata *_metadata)
+{
+	static const char key[] = "\nMlocked:";
+	const char *line;
+
+	/* Have the CPUs add what each of them has counted. */
+	read_text(_metadata, "/proc/sys/vm/stat_refresh");
+	line = strstr(read_text(_metadata, "/proc/meminfo"), key);
+	ASSERT_NE(NULL, line);
+	return atol(line + strlen(key));
+}
+
+/* Will the machine have @kb locked?  CPUs unlock pages some at a time. */
+static bool will_have_mlocked(struct __test_metadata *_metadata, long kb)
+{
+	int i;
+
+	for (i = 0; i < 50; i++) {
+		drop_caches(_metadata, "1");
+		if (mlocked(_metadata) == kb)
+			return true;
+		usleep(100000);
+	}
+	TH_LOG("%ld kB locked instead of %ld", mlocked(_metadata), kb);
+	return false;
+}
+
+static unsigned char *map_locked(struct __test_metadata *_metadata,
+				 const char *name)
+{
+	unsigned char *map = map_file(_metadata, name, PAIR_SIZE);
+
+	/* Small folios: which large ones are locked depends on addresses. */
+	ASSERT_EQ(0, madvise(map, PAIR_SIZE, MADV_RANDOM));
+	ASSERT_EQ(0, mlock(map, PAIR_SIZE));
+	return map;
+}
+
+/* Locked pages are dropped as well, and aren't counted as locked for ever. */
+TEST_F(fs, locked_before)
+{
+	long before = mlocked(_metadata);
+	unsigned char *old[2], *new[2];
+	int i;
+
+	donor_and_alias(_metadata);
+	drop_caches(_metadata, "1");
+	old[0] = map_locked(_metadata, "alias");
+	old[1] = map_locked(_metadata, "donor");
+	EXPECT_TRUE(will_have_mlocked(_metadata,
+				      before + 2 * PAIR_SIZE / 1024));
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_TRUE(map_has(old[0], PAIR_SIZE, 1));
+	EXPECT_TRUE(map_has(old[1], PAIR_SIZE, 1));
+	new[0] = map_locked(_metadata, "alias");
+	new[1] = map_locked(_metadata, "donor");
+	EXPECT_EQ(frame_of(_metadata, new[1]), frame_of(_metadata, new[0]));
+	EXPECT_EQ(frame_of(_metadata, old[1]), frame_of(_metadata, new[0]));
+	EXPECT_NE(frame_of(_metadata, old[0]), frame_of(_metadata, new[0]));
+	for (i = 0; i < 2; i++) {
+		ASSERT_EQ(0, munmap(old[i], PAIR_SIZE));
+		ASSERT_EQ(0, munmap(new[i], PAIR_SIZE));
+	}
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+	EXPECT_TRUE(will_have_mlocked(_metadata, before));
+}
+
 /* drop_caches empties both page caches that an alias's users have. */
 TEST_F(fs, drop_caches)
 {
@@ -148,6 +216,23 @@ static int probe(struct __test_metadata *_metadata, const char *name)
 		TH_LOG("perf_event_open: %s", strerror(errno));
 	}
 	return fd;
+}
+
+/* A probe is a user of the file that it is set in. */
+TEST_F(fs, uprobe_holds_alias)
+{
+	int event, fd;
+
+	make_code(_metadata);
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	ASSERT_EQ(0, alias_file("alias", "donor", 0));
+	event = probe(_metadata, "alias");
+	close(fd);
+	EXPECT_EQ(ALIAS, state_of(_metadata, "alias"));
+	EXPECT_EQ(-ETXTBSY, try_open("donor", O_RDWR));
+	close(event);
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
 }
 
 /* A probe set before the switch goes when it is removed after it. */
