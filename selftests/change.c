@@ -1153,11 +1153,7 @@ TEST_F(fs, breakpoint)
 	static const char * const both[] = { "./alias", "./donor" };
 	size_t i, j;
 
-	ASSERT_EQ(0, run(_metadata, (const char *[]){
-				"cp", "-L", "/bin/sh", "donor", NULL }));
-	clone_file(_metadata, "donor", "alias");
-	ASSERT_EQ(0, chmod("donor", 0755));
-	ASSERT_EQ(0, chmod("alias", 0755));
+	copy_program(_metadata, "/bin/sh");
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	for (i = 0; i < ARRAY_SIZE(both); i++) {
 		EXPECT_EQ(-SIGKILL, run_shell(_metadata, both[i], true));

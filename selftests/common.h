@@ -85,19 +85,18 @@ FIXTURE_VARIANT_ADD(fs, xfs) {
 #define IMAGE_SIZE (320LL << 20)
 
 /*
- * Make a sparse file of IMAGE_SIZE bytes at @image and a loop device over it.
- * Put the device's name into @dev.  Return a descriptor of the device: it
- * vanishes when nobody has it open or mounted.
+ * Make a loop device over @file, and put its name into @dev.  Return a descriptor
+ * of the device, open for reading and writing, which vanishes when nobody has it
+ * open or mounted.
  */
-static inline int make_loop(struct __test_metadata *_metadata,
-			    const char *image, char dev[64])
+static inline int attach_loop(struct __test_metadata *_metadata, int file,
+			      char dev[64])
 {
-	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
-	int control, loop, nr, err, fd;
+	struct loop_config config = {
+		.fd = file, .info.lo_flags = LO_FLAGS_AUTOCLEAR,
+	};
+	int control, loop, nr, err;
 
-	config.fd = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
-	ASSERT_LE(0, (int)config.fd);
-	ASSERT_EQ(0, ftruncate(config.fd, IMAGE_SIZE));
 	control = open("/dev/loop-control", O_RDWR | O_CLOEXEC);
 	ASSERT_LE(0, control);
 	/* Somebody else may take the number that was free a moment ago. */
@@ -114,12 +113,29 @@ static inline int make_loop(struct __test_metadata *_metadata,
 			close(loop);
 	} while (err == EBUSY);
 	ASSERT_EQ(0, err);
+	close(control);
+	return loop;
+}
+
+/*
+ * Make a sparse file of IMAGE_SIZE bytes at @image and a loop device over it.
+ * Put the device's name into @dev.  Return a descriptor of the device: it
+ * vanishes when nobody has it open or mounted.
+ */
+static inline int make_loop(struct __test_metadata *_metadata,
+			    const char *image, char dev[64])
+{
+	int file, loop, fd;
+
+	file = open(image, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, file);
+	ASSERT_EQ(0, ftruncate(file, IMAGE_SIZE));
+	loop = attach_loop(_metadata, file, dev);
 	/* A kernel may refuse to mount what somebody could write to. */
 	fd = open(dev, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	close(loop);
-	close(control);
-	close(config.fd);
+	close(file);
 	return fd;
 }
 
@@ -556,6 +572,17 @@ static inline void donor_and_alias(struct __test_metadata *_metadata)
 {
 	make_file(_metadata, "donor", PAIR_SIZE, 1);
 	clone_file(_metadata, "donor", "alias");
+}
+
+/* Make "donor" and its clone "alias" of the bytes of @program, executable. */
+static inline void copy_program(struct __test_metadata *_metadata,
+				const char *program)
+{
+	ASSERT_EQ(0, run(_metadata, (const char *[]){
+				"cp", "-L", program, "donor", NULL }));
+	clone_file(_metadata, "donor", "alias");
+	ASSERT_EQ(0, chmod("donor", 0755));
+	ASSERT_EQ(0, chmod("alias", 0755));
 }
 
 /* FS_IOC_MAPPING_ALIAS: 0 or a negative errno. */

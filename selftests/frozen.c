@@ -242,24 +242,11 @@ TEST_F(fs, swapon)
  */
 static int attach(struct __test_metadata *_metadata, const char *name, int flags)
 {
-	struct loop_config config = { .info.lo_flags = LO_FLAGS_AUTOCLEAR };
-	int control, loop, nr, err;
+	int file = xopen(_metadata, name, flags), loop;
 	char dev[64];
 
-	control = xopen(_metadata, "/dev/loop-control", O_RDWR);
-	config.fd = xopen(_metadata, name, flags);
-	do {
-		nr = ioctl(control, LOOP_CTL_GET_FREE);
-		ASSERT_LE(0, nr);
-		snprintf(dev, sizeof(dev), "/dev/loop%d", nr);
-		loop = xopen(_metadata, dev, O_RDWR);
-		err = ioctl(loop, LOOP_CONFIGURE, &config) ? errno : 0;
-		if (err)
-			close(loop);
-	} while (err == EBUSY);
-	ASSERT_EQ(0, err);
-	close(config.fd);
-	close(control);
+	loop = attach_loop(_metadata, file, dev);
+	close(file);
 	return loop;
 }
 
@@ -394,16 +381,6 @@ static int run_shell(struct __test_metadata *_metadata, const char *name)
 {
 	return run(_metadata,
 		   (const char *[]){ name, "-c", "exit 42", NULL });
-}
-
-/* Make two files with the bytes of @program, "donor" and its clone "alias". */
-static void copy_program(struct __test_metadata *_metadata, const char *program)
-{
-	ASSERT_EQ(0, run(_metadata, (const char *[]){
-				"cp", "-L", program, "donor", NULL }));
-	clone_file(_metadata, "donor", "alias");
-	ASSERT_EQ(0, chmod("donor", 0755));
-	ASSERT_EQ(0, chmod("alias", 0755));
 }
 
 TEST_F(fs, exec)
