@@ -2,8 +2,9 @@
 # SPDX-License-Identifier: GPL-2.0
 #
 # Checks of the patch series, as TAP. Sourced by scripts/kernel after
-# kernel-build.sh. A check is a function check_NAME_WITH_UNDERSCORES: it prints
-# what is wrong and fails, or succeeds silently.
+# kernel-build.sh and tap.sh. A check is a function
+# check_NAME_WITH_UNDERSCORES: it prints what is wrong and fails, or succeeds
+# silently.
 #
 # Warnings are compared with those of the unpatched tree, without line numbers:
 # the series must add none.
@@ -276,7 +277,7 @@ check_debian()
 check_series()
 {
 	local -a names=("$@")
-	local name number=0 failed=0 status output start function
+	local name status output start function
 
 	tree_is_git && tgit rev-parse -q --verify "$BASE_TAG" >/dev/null ||
 		die "$TREE has no tag $BASE_TAG that names the commit before the series"
@@ -298,7 +299,6 @@ check_series()
 	echo "TAP version 13"
 	echo "1..${#names[@]}"
 	for name in "${names[@]}"; do
-		number=$((number + 1))
 		start=$SECONDS
 		function=check_${name//-/_}
 		[[ $name != copies ]] || function=check_copies_differ
@@ -307,14 +307,9 @@ check_series()
 		output=$(set -e; $function)
 		status=$?
 		set -e
-		if ((status == 0)); then
-			echo "ok $number - $name"
-		else
-			echo "not ok $number - $name"
-			failed=1
-		fi
+		tap_result $status "$name"
 		[[ -z $output ]] || printf '%s\n' "$output" | sed 's/^/# /'
 		say "$name took $(duration $((SECONDS - start)))"
 	done
-	return $failed
+	return $TAP_FAILED
 }

@@ -1,7 +1,28 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Reading the TAP that test suites print. Sourced by scripts/test.
+# Printing TAP, and reading what test suites print. To be sourced.
+
+TAP_NUMBER=0 TAP_FAILED=0
+
+# tap_result STATUS NAME: prints the next result; the test passed if STATUS is 0
+tap_result()
+{
+	TAP_NUMBER=$((TAP_NUMBER + 1))
+	if (($1)); then
+		echo "not ok $TAP_NUMBER - $2"
+		TAP_FAILED=1
+	else
+		echo "ok $TAP_NUMBER - $2"
+	fi
+}
+
+# tap_end: prints the plan of the results so far; fails if one of them did
+tap_end()
+{
+	echo "1..$TAP_NUMBER"
+	return "$TAP_FAILED"
+}
 
 # tap_count LOG: prints how many tests passed, failed, were skipped for want of a
 # file system, and were planned (-1: no plan). A test skipped for any other
