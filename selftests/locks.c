@@ -328,6 +328,64 @@ TEST_F(fs, unlink_donor_meanwhile)
 	}
 }
 
+/*
+ * A donor becomes an alias itself while it is compared with its own: what is
+ * made then is no chain.
+ */
+TEST_F(fs, donor_becomes_alias_meanwhile)
+{
+	struct meanwhile meanwhile = { .call = keep_alias };
+	__s64 began, whole = 0;	/* microseconds */
+	struct fs_mapping_info info;
+	int i, err;
+
+	make_many_extents(_metadata);
+	for (i = 0; i <= PARTS; i++) {
+		clone_file(_metadata, "many", "donor");
+		clone_file(_metadata, "many", "alias");
+		clone_file(_metadata, "many", "third");
+		meanwhile.from = xopen(_metadata, "third", O_RDONLY);
+		meanwhile.to = xopen(_metadata, "donor", O_RDONLY);
+		if (!i) {
+			began = microseconds();
+			ASSERT_EQ(0, keep_alias(meanwhile.from, meanwhile.to));
+			whole = microseconds() - began;
+		} else {
+			begin(_metadata, &meanwhile, whole * i / PARTS);
+		}
+		err = alias_file("alias", "donor", KEEP);
+		if (i)
+			ASSERT_EQ(0, pthread_join(meanwhile.thread, NULL));
+		info = info_fd(_metadata, meanwhile.to);
+		if (info.state == KEPT) {
+			/* It stood for its donor, or for nobody. */
+			ASSERT_TRUE(!err || err == -EBUSY) {
+				TH_LOG("%s", strerror(-err));
+			}
+			ASSERT_EQ(0, info.nr_aliases);
+			info = info_fd(_metadata, meanwhile.from);
+			ASSERT_EQ(DONOR, info.state);
+			ASSERT_EQ(err ? 1 : 2, info.nr_aliases);
+		} else {
+			ASSERT_EQ(-EBUSY, meanwhile.result);
+			ASSERT_EQ(0, err);
+			ASSERT_EQ(DONOR, info.state);
+		}
+		if (!err) {
+			info = info_file(_metadata, "alias");
+			ASSERT_EQ(KEPT, info.state);
+			ASSERT_EQ(ino_of(_metadata,
+					 meanwhile.result ? "donor" : "third"),
+				  info.donor_ino);
+		}
+		close(meanwhile.from);
+		close(meanwhile.to);
+		ASSERT_EQ(0, unlink("donor"));
+		ASSERT_EQ(0, unlink("alias"));
+		ASSERT_EQ(0, unlink("third"));
+	}
+}
+
 static const char other_block[BLK] = "not the same as the others";
 
 /* The block in the middle of "many" is the one that is written to. */
