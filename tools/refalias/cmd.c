@@ -10,6 +10,6 @@ void cmd_walk(char **paths, int n, const struct options *options, struct walked 
 		manifest_walk(options->manifest, walked);
 		return;
 	}
-	walk(paths, n, &options->selection, walked);
-	walk_known(layers->path, layers->n, &options->selection, walked);
+	walk(paths, n, &options->selection, options->threads, walked);
+	walk_known(layers->path, layers->n, &options->selection, options->threads, walked);
 }

@@ -92,12 +92,10 @@ void files_free(struct files *files)
 
 struct dir *dir_new(struct dir *parent, const char *name, size_t length)
 {
-	static unsigned int order;
 	struct dir *dir = xkeep(offsetof(struct dir, name) + length + 1);
 
 	dir->parent = parent;
 	dir->fd = -1;
-	dir->order = ++order;
 	memcpy(dir->name, name, length);
 	return dir;
 }
@@ -176,6 +174,18 @@ int open_quietly(int dirfd, const char *name, int flags)
 	fd = openat(dirfd, name, flags | O_NOATIME);
 	if (fd < 0 && errno == EPERM)
 		fd = openat(dirfd, name, flags);
+	return fd;
+}
+
+int dir_open_again(struct dir *dir)
+{
+	int fd;
+
+	pthread_rwlock_wrlock(&dirs_lock);
+	fd = dir_open(dir);
+	if (fd >= 0)
+		fd = open_quietly(fd, ".", O_DIRECTORY);
+	pthread_rwlock_unlock(&dirs_lock);
 	return fd;
 }
 
@@ -265,8 +275,14 @@ static int open_by_dir(const struct file *file)
 
 int file_open(struct file *file)
 {
-	int fd = open_by_dir(file), err;
 	struct stat st;
+
+	return file_open_stat(file, &st);
+}
+
+int file_open_stat(struct file *file, struct stat *st)
+{
+	int fd = open_by_dir(file), err;
 
 	if (fd < 0) {
 		if (errno == ENOENT)
@@ -277,16 +293,16 @@ int file_open(struct file *file)
 		file_error(file, "can't open", errno, describe_open_error(errno));
 		return -1;
 	}
-	if (fstat(fd, &st) < 0) {
+	if (fstat(fd, st) < 0) {
 		err = errno;
 		close(fd);
 		file_error(file, "can't stat", err, describe_open_error(err));
 		return -1;
 	}
-	if (st.st_dev != file->dev || st.st_ino != file->ino ||
-	    (uint64_t)st.st_size != file->size || st.st_uid != file->uid ||
-	    st.st_gid != file->gid || st.st_mode != (S_IFREG | file->mode) ||
-	    mtime_mark(st.st_mtim.tv_sec, (uint32_t)st.st_mtim.tv_nsec) != file->mtime) {
+	if (st->st_dev != file->dev || st->st_ino != file->ino ||
+	    (uint64_t)st->st_size != file->size || st->st_uid != file->uid ||
+	    st->st_gid != file->gid || st->st_mode != (S_IFREG | file->mode) ||
+	    mtime_mark(st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec) != file->mtime) {
 		close(fd);
 		return file_lost(file, REASON_CHANGED);
 	}

@@ -16,7 +16,6 @@
 struct dir {
 	struct dir *parent;	/* NULL: @name is the path as the user gave it */
 	int fd;			/* -1, or an O_PATH descriptor kept for a while */
-	unsigned int order;	/* of finding it */
 	char name[];
 };
 
@@ -73,6 +72,7 @@ struct file {
 	unsigned int state : 3;	/* FS_MAPPING_INFO_* */
 	bool own_blocks : 1;	/* part of its blocks is in no other file */
 	bool hashed : 1;	/* needs not be read any more: see look() */
+	bool encoded : 1;	/* compressed, for instance */
 	enum cached cached : 2;	/* when it was read, before that */
 
 	/* what became of it */
@@ -138,6 +138,9 @@ struct dir *dir_known(struct dir *last, const char *path);
  */
 int dir_open(struct dir *dir);
 
+/* Another one, to read @dir with; several threads may do so at a time. */
+int dir_open_again(struct dir *dir);
+
 /*
  * Open @file for reading without following links, waiting, or changing its
  * access time (where that is allowed), and make sure that it is the file that
@@ -145,6 +148,9 @@ int dir_open(struct dir *dir);
  * the file's reason set.  Several threads may do so at a time.
  */
 int file_open(struct file *file);
+
+/* The same; @st is what fstat() said. */
+int file_open_stat(struct file *file, struct stat *st);
 
 /*
  * openat() with the flags that file_open() needs: @flags are more of them.

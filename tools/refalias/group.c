@@ -4,9 +4,15 @@
 
 #include "group.h"
 
-static unsigned int order_of(const struct dir *dir)
+/* Names of one inode by their paths, so that the same one is first every time. */
+static int by_path(const struct file *x, const struct file *y)
 {
-	return dir ? dir->order : 0;
+	char *a = file_path(x), *b = file_path(y);
+	int diff = strcmp(a, b);
+
+	free(a);
+	free(b);
+	return diff;
 }
 
 static int by_size(const void *a, const void *b)
@@ -19,9 +25,7 @@ static int by_size(const void *a, const void *b)
 		diff = COMPARE(x->size, y->size);
 	if (!diff)
 		diff = COMPARE(x->ino, y->ino);
-	if (!diff)
-		diff = COMPARE(order_of(x->dir), order_of(y->dir));
-	return diff ? diff : strcmp(x->name, y->name);
+	return diff ? diff : by_path(x, y);
 }
 
 static int by_inode(const void *a, const void *b)

@@ -9,7 +9,7 @@
 
 /*
  * Sort @files by device, size and inode number and drop all names of an inode
- * but the first one of the directory that was found first.
+ * but the one whose path sorts first.
  */
 void group_sort(struct files *files);
 

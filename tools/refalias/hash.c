@@ -14,6 +14,12 @@
 
 enum { CHUNK = 4 << 20, READ_SIZE = 256 << 10, READ_AHEAD = 128 << 10 };
 
+/* Of direct I/O: the largest logical block there is, in a file system and a disk. */
+enum { ALIGNMENT = 4096 };
+
+/* Each thread reads into its own. */
+static _Thread_local char buf[READ_SIZE] __attribute__((aligned(ALIGNMENT)));
+
 /* What is to be read: the first file of each layout, others follow it. */
 static struct {
 	const struct files *files;
@@ -22,8 +28,26 @@ static struct {
 	uint64_t bytes;
 } jobs;
 
+/*
+ * Read a file that fits into the buffer past the page cache, which has nothing of
+ * it and would have to be emptied again.  False if that is not possible.
+ */
+static bool read_direct(int fd, uint64_t size)
+{
+	/* What it was opened with, as far as it can be changed and matters. */
+	const int flags = O_NOATIME;
+
+	if (fcntl(fd, F_SETFL, flags | O_DIRECT) < 0 && fcntl(fd, F_SETFL, O_DIRECT) < 0)
+		return false;
+	if (pread(fd, buf, (size + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT, 0) == (ssize_t)size)
+		return true;
+	if (fcntl(fd, F_SETFL, flags) < 0)
+		fcntl(fd, F_SETFL, 0);
+	return false;
+}
+
 /* Hash one chunk; 0, or -1 and errno, which is 0 if the file is shorter now. */
-static int hash_chunk(XXH3_state_t *state, int fd, uint64_t offset, uint64_t length, char *buf)
+static int hash_chunk(XXH3_state_t *state, int fd, uint64_t offset, uint64_t length)
 {
 	ssize_t got;
 
@@ -39,13 +63,12 @@ static int hash_chunk(XXH3_state_t *state, int fd, uint64_t offset, uint64_t len
 	return 0;
 }
 
-void hash_now(struct file *file, int fd)
+void hash_now(struct file *file, int fd, const struct stat *st)
 {
 	XXH3_state_t *state;
 	struct resident resident;
 	uint64_t offset, length;
-	const uint64_t key = hashes_key(fd);
-	char *buf;
+	const uint64_t key = hashes_key(st);
 	int ret = 0;
 
 	file->hashed = hashes_find(key, &file->hash);
@@ -54,7 +77,6 @@ void hash_now(struct file *file, int fd)
 		return;
 	}
 	state = XXH3_createState();
-	buf = xrealloc(NULL, file->size < READ_SIZE ? file->size : READ_SIZE, 1);
 	if (!state) {
 		errno = ENOMEM;
 		ret = -1;
@@ -68,11 +90,18 @@ void hash_now(struct file *file, int fd)
 		resident_save(&resident, fd, offset, length);
 		if (length == file->size)
 			file->cached = resident_cached(&resident);
-		/* Less than that is read ahead anyway. */
-		if (length > READ_AHEAD && resident_cached(&resident) != CACHED_ALL)
-			posix_fadvise(fd, (off_t)offset, (off_t)length, POSIX_FADV_WILLNEED);
-		ret = hash_chunk(state, fd, offset, length, buf);
-		resident_restore(&resident);
+		/* What is compressed goes through the page cache all the same. */
+		if (file->size <= READ_SIZE && !file->encoded &&
+		    resident_cached(&resident) == CACHED_NOTHING && read_direct(fd, length)) {
+			XXH3_64bits_update(state, buf, (size_t)length);
+		} else {
+			/* Less than that is read ahead anyway. */
+			if (length > READ_AHEAD && resident_cached(&resident) != CACHED_ALL)
+				posix_fadvise(fd, (off_t)offset, (off_t)length,
+					      POSIX_FADV_WILLNEED);
+			ret = hash_chunk(state, fd, offset, length);
+			resident_restore(&resident);
+		}
 		progress_add(0, length);
 	}
 	if (ret < 0) {
@@ -86,16 +115,16 @@ void hash_now(struct file *file, int fd)
 		hashes_add(key, file->hash);
 	}
 	XXH3_freeState(state);
-	free(buf);
 }
 
 static bool hash_file(struct file *file)
 {
-	int fd = file_open(file);
+	struct stat st;
+	int fd = file_open_stat(file, &st);
 
 	if (fd < 0)
 		return false;
-	hash_now(file, fd);
+	hash_now(file, fd, &st);
 	close(fd);
 	return file->hashed;
 }

@@ -8,11 +8,11 @@
 #include "file.h"
 
 /*
- * Hash the open file @fd, if no earlier run did, and note what of it was in memory
- * before.  If it can't be read, it gets a reason.  The hash only groups: the kernel
- * compares bytes.
+ * Hash the open file @fd, of which fstat() said @st, if no earlier run did, and note
+ * what of it was in memory before.  If it can't be read, it gets a reason.  It can be
+ * left in another mode (O_DIRECT).  The hash only groups: the kernel compares bytes.
  */
-void hash_now(struct file *file, int fd);
+void hash_now(struct file *file, int fd, const struct stat *st);
 
 /*
  * Note the @n files of a group, which @files has @from there on, sorted by

@@ -106,22 +106,20 @@ void hashes_open(const char *name, bool add)
 	free(path);
 }
 
-uint64_t hashes_key(int fd)
+uint64_t hashes_key(const struct stat *st)
 {
-	struct stat st;
-
-	if (!hashes.open || fstat(fd, &st) < 0)
+	if (!hashes.open)
 		return 0;
 	/*
 	 * A file that is written twice in one tick of the clock shows the same times
 	 * both times: wait until that can't be any more.
 	 */
-	if (st.st_ctim.tv_sec + 1 >= time(NULL))
+	if (st->st_ctim.tv_sec + 1 >= time(NULL))
 		return 0;
 	const uint64_t known_by[] = {
-		st.st_ino, (uint64_t)st.st_size,
-		(uint64_t)st.st_mtim.tv_sec, (uint64_t)st.st_mtim.tv_nsec,
-		(uint64_t)st.st_ctim.tv_sec, (uint64_t)st.st_ctim.tv_nsec,
+		st->st_ino, (uint64_t)st->st_size,
+		(uint64_t)st->st_mtim.tv_sec, (uint64_t)st->st_mtim.tv_nsec,
+		(uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec,
 	};
 
 	return XXH3_64bits(known_by, sizeof(known_by));

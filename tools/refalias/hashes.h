@@ -21,10 +21,10 @@
 void hashes_open(const char *name, bool add);
 
 /*
- * What the open file @fd is known by; 0 without hashes_open(), or if it was changed
- * too recently for its times to tell.
+ * What the file with this @st is known by; 0 without hashes_open(), or if it was
+ * changed too recently for its times to tell.
  */
-uint64_t hashes_key(int fd);
+uint64_t hashes_key(const struct stat *st);
 
 /*
  * The hash of the file with that @key, into *@hash; false if it is not known.  Then

@@ -41,6 +41,7 @@ struct layout {
 	uint64_t place;		/* the first one's */
 	uint64_t bytes;		/* data in them */
 	uint64_t unshared;	/* data in blocks that no other file has */
+	bool encoded;		/* part of it */
 };
 
 /* The last extent is complete. */
@@ -75,6 +76,7 @@ static enum reason add_extent(struct layout *layout, const struct fiemap_extent 
 	if (!layout->bytes)
 		layout->place = fe->fe_physical;
 	layout->bytes += length;
+	layout->encoded |= encoded;
 	if (!(fe->fe_flags & FIEMAP_EXTENT_SHARED))
 		layout->unshared += length;
 	/* The same blocks may be told in other pieces. */
@@ -153,17 +155,18 @@ static bool too_sparse(const struct file *file, const struct layout *layout)
 
 struct looking {
 	struct file **file;
-	void (*alone)(struct file *file, int fd);
+	void (*alone)(struct file *file, int fd, const struct stat *st);
 };
 
 /* Look at one file; returns whether @alone was called for it. */
-static bool look(struct file *file, void (*alone)(struct file *file, int fd))
+static bool look(struct file *file, void (*alone)(struct file *file, int fd, const struct stat *st))
 {
 	bool call = false;
 	struct fs_mapping_info info = { 0 };
 	struct layout layout;
 	enum reason reason;
-	int fd = file_open(file);
+	struct stat st;
+	int fd = file_open_stat(file, &st);
 
 	if (fd < 0)
 		return false;
@@ -182,6 +185,7 @@ static bool look(struct file *file, void (*alone)(struct file *file, int fd))
 		file->blocks = XXH3_64bits_withSeed(&layout.digest, sizeof(layout.digest), file->dev);
 		file->place = layout.place;
 		file->hashed = false;
+		file->encoded = layout.encoded;
 		file->own_blocks = layout.unshared;
 		file->freeable = layout.unshared ? layout.unshared : layout.bytes;
 		/* These are identical only to those with the same blocks. */
@@ -196,7 +200,7 @@ static bool look(struct file *file, void (*alone)(struct file *file, int fd))
 	if (file->mode & S_IWGRP)
 		file->acl = fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
 	if (call)
-		alone(file, fd);
+		alone(file, fd, &st);
 	close(fd);
 	return call;
 }
@@ -212,7 +216,7 @@ static void look_job(size_t i, void *data)
 }
 
 void prove_look(struct file **file, size_t n, size_t threads,
-		void (*alone)(struct file *file, int fd))
+		void (*alone)(struct file *file, int fd, const struct stat *st))
 {
 	struct looking looking = { file, alone };
 

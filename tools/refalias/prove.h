@@ -15,7 +15,7 @@
  * blocks no other file has any, with a descriptor, and tells progress of its bytes.
  */
 void prove_look(struct file **file, size_t n, size_t threads,
-		void (*alone)(struct file *file, int fd));
+		void (*alone)(struct file *file, int fd, const struct stat *st));
 
 /*
  * Move those of @n files of one size and device that have a reason to the end;

@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <fnmatch.h>
 #include <linux/magic.h>
+#include <pthread.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,15 +17,31 @@
 
 #define NOT_REGULAR "neither a regular file nor a directory; symbolic links are not followed"
 
+/* Inodes are read in chunks of 64 and directories in blocks: more wait for the same ones. */
+enum { MOST_THREADS = 8 };
+
 /* A directory still to be read, and the device of the one above. */
 struct todo {
 	struct dir *dir;
 	dev_t dev;
 };
 
-struct stack {
+/*
+ * A walk, which several threads do together: reading directories and inodes from
+ * the disk is waiting, most of the time.
+ */
+struct walker {
+	const struct selection *selection;
+	bool deeper;			/* into directories as well */
+	pthread_mutex_t lock;		/* for what follows, and all that is never freed */
+	pthread_cond_t more;		/* there is another directory, or nothing more */
+	struct walked *walked;
 	struct todo *todo;
 	size_t n, space;
+	size_t busy;			/* threads that read a directory now */
+	bool ended;			/* no thread shall wait any more */
+	pthread_t thread[MOST_THREADS - 1];
+	size_t threads, most;		/* of these, that were started and may be */
 };
 
 void patterns_add(struct patterns *patterns, const char *pattern)
@@ -53,10 +70,11 @@ static bool matches(const struct patterns *patterns, const struct dir *dir, cons
 	return match;
 }
 
-static void push(struct stack *stack, struct dir *parent, const char *name, dev_t dev)
+static void push(struct walker *walker, struct dir *parent, const char *name, dev_t dev)
 {
-	stack->todo = xgrow(stack->todo, stack->n, &stack->space, sizeof(*stack->todo));
-	stack->todo[stack->n++] = (struct todo){ dir_new(parent, name, strlen(name)), dev };
+	walker->todo = xgrow(walker->todo, walker->n, &walker->space, sizeof(*walker->todo));
+	walker->todo[walker->n++] = (struct todo){ dir_new(parent, name, strlen(name)), dev };
+	pthread_cond_signal(&walker->more);
 }
 
 /* Sizes in these are made up, and reading can have effects. */
@@ -81,9 +99,17 @@ static bool shows_kernel_state(int fd)
 }
 
 /* A message about @name in @dir, which is not one of the files. */
-static void walk_error(struct dir *dir, const char *name, const char *what, int err)
+static void path_error(struct dir *dir, const char *name, const char *what, int err)
 {
 	file_error(file_new(dir, name), what, err, describe_open_error(err));
+}
+
+static void walk_error(struct walker *walker, struct dir *dir, const char *name, const char *what,
+		       int err)
+{
+	pthread_mutex_lock(&walker->lock);
+	path_error(dir, name, what, err);
+	pthread_mutex_unlock(&walker->lock);
 }
 
 static int64_t nanoseconds(struct statx_timestamp t)
@@ -108,61 +134,88 @@ static struct file *new_file(struct dir *dir, const char *name, const struct sta
 	return file;
 }
 
-/*
- * Take in one name: a file is kept, a directory put off, or left out if there
- * is no @stack, the rest counted.
- */
-static int take(struct stack *stack, struct dir *dir, int dirfd, const char *name,
-		dev_t dev, const struct selection *selection, struct walked *walked)
-{
-	struct statx stx;
+/* What became of a name. */
+enum taken {
+	TAKEN_FAILED = -1,	/* errno says why */
+	TAKEN_FILE,		/* it is one of the files */
+	TAKEN_OTHER,		/* it is neither a regular file nor a directory */
+	TAKEN_OUT,		/* it was left out, or is a directory */
+};
 
-	if (matches(&selection->exclude, dir, name)) {
-		walked->excluded++;
-		return 0;
-	}
-	if (statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
-		  STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
-		return -1;
+/*
+ * Take in one name, with the lock held: a file is kept, a directory put off, or
+ * left out, the rest counted.
+ */
+static enum taken take(struct walker *walker, struct dir *dir, const char *name, dev_t dev,
+		       const struct statx *stx)
+{
+	const struct selection *selection = walker->selection;
+	struct walked *walked = walker->walked;
+
 	if (selection->one_file_system && dev &&
-	    makedev(stx.stx_dev_major, stx.stx_dev_minor) != dev) {
+	    makedev(stx->stx_dev_major, stx->stx_dev_minor) != dev) {
 		walked->mounts++;
-	} else if (S_ISDIR(stx.stx_mode)) {
-		if (stack)
-			push(stack, dir, name, dev);
-	} else if (S_ISLNK(stx.stx_mode)) {
-		walked->links++;
-	} else if (!S_ISREG(stx.stx_mode)) {
-		walked->special++;
-	} else {
-		walked->seen++;
-		progress_add(1, 0);
-		if (!stx.stx_size) {
-			walked->empty++;
-		} else if (stx.stx_size < selection->minimum_size) {
-			walked->small++;
-		} else if (selection->maximum_size && stx.stx_size > selection->maximum_size) {
-			walked->large++;
-		} else if (selection->include.n && !matches(&selection->include, dir, name)) {
-			walked->excluded++;
-		} else {
-			files_add(&walked->files, new_file(dir, name, &stx));
-		}
+		return TAKEN_OUT;
 	}
-	return 0;
+	if (S_ISDIR(stx->stx_mode)) {
+		if (walker->deeper)
+			push(walker, dir, name, dev);
+		return TAKEN_OUT;
+	}
+	if (S_ISLNK(stx->stx_mode)) {
+		walked->links++;
+		return TAKEN_OTHER;
+	}
+	if (!S_ISREG(stx->stx_mode)) {
+		walked->special++;
+		return TAKEN_OTHER;
+	}
+	walked->seen++;
+	if (!stx->stx_size) {
+		walked->empty++;
+	} else if (stx->stx_size < selection->minimum_size) {
+		walked->small++;
+	} else if (selection->maximum_size && stx->stx_size > selection->maximum_size) {
+		walked->large++;
+	} else if (selection->include.n && !matches(&selection->include, dir, name)) {
+		walked->excluded++;
+	} else {
+		files_add(&walked->files, new_file(dir, name, stx));
+		return TAKEN_FILE;
+	}
+	return TAKEN_OUT;
 }
 
-static void walk_dir(struct stack *stack, struct todo todo, const struct selection *selection,
-		     struct walked *walked)
+/* Look at one name, and take it in. */
+static enum taken look_up(struct walker *walker, struct dir *dir, int dirfd, const char *name,
+			  dev_t dev)
+{
+	const bool excluded = matches(&walker->selection->exclude, dir, name);
+	enum taken taken = TAKEN_OUT;
+	struct statx stx;
+
+	if (!excluded && statx(dirfd, name, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
+			       STATX_BASIC_STATS | STATX_BTIME, &stx) < 0)
+		return TAKEN_FAILED;
+	pthread_mutex_lock(&walker->lock);
+	if (excluded)
+		walker->walked->excluded++;
+	else
+		taken = take(walker, dir, name, dev, &stx);
+	pthread_mutex_unlock(&walker->lock);
+	if (!excluded && S_ISREG(stx.stx_mode))
+		progress_add(1, 0);
+	return taken;
+}
+
+static void walk_dir(struct walker *walker, struct todo todo)
 {
 	struct dirent *entry;
 	struct stat st;
 	DIR *stream = NULL;
 	int fd;
 
-	fd = dir_open(todo.dir);
-	if (fd >= 0)
-		fd = open_quietly(fd, ".", O_DIRECTORY);
+	fd = dir_open_again(todo.dir);
 	if (fd >= 0)
 		stream = fdopendir(fd);
 	if (!stream) {
@@ -176,73 +229,147 @@ static void walk_dir(struct stack *stack, struct todo todo, const struct selecti
 			free(text);
 			return;
 		}
-		walk_error(todo.dir->parent, todo.dir->name, "can't read the directory", errno);
+		walk_error(walker, todo.dir->parent, todo.dir->name, "can't read the directory", errno);
 		return;
 	}
 	if (fstat(fd, &st) < 0 ||
 	    (st.st_dev != todo.dev && (shows_kernel_state(fd) ||
-				       (todo.dev && selection->one_file_system)))) {
+				       (todo.dev && walker->selection->one_file_system)))) {
 		closedir(stream);
 		return;
 	}
 	for (errno = 0; !interrupted && (entry = readdir(stream)); errno = 0) {
 		if (!strcmp(entry->d_name, ".") || !strcmp(entry->d_name, ".."))
 			continue;
-		if (take(stack, todo.dir, fd, entry->d_name, st.st_dev,
-			 selection, walked) < 0 && errno != ENOENT)
-			walk_error(todo.dir, entry->d_name, "can't stat", errno);
+		if (look_up(walker, todo.dir, fd, entry->d_name, st.st_dev) == TAKEN_FAILED &&
+		    errno != ENOENT)
+			walk_error(walker, todo.dir, entry->d_name, "can't stat", errno);
 	}
 	if (errno)
-		walk_error(todo.dir->parent, todo.dir->name, "can't read the directory", errno);
+		walk_error(walker, todo.dir->parent, todo.dir->name, "can't read the directory", errno);
 	closedir(stream);
 }
 
-void walk(char **paths, int n, const struct selection *selection, struct walked *walked)
+/*
+ * Read directories, of which each thread has one at a time.  The first thread
+ * returns when there are none, and none is being read, which could have others in
+ * it; the others wait for more until the walk is ended.
+ */
+static void walk_dirs(struct walker *walker, bool first)
 {
-	struct stack stack = { 0 };
-	size_t others;
+	pthread_mutex_lock(&walker->lock);
+	while (!walker->ended && !(first && !walker->n && !walker->busy)) {
+		if (!walker->n) {
+			pthread_cond_wait(&walker->more, &walker->lock);
+			continue;
+		}
+		struct todo todo = walker->todo[--walker->n];
+
+		walker->busy++;
+		pthread_mutex_unlock(&walker->lock);
+		if (!interrupted)
+			walk_dir(walker, todo);
+		pthread_mutex_lock(&walker->lock);
+		if (!--walker->busy && !walker->n)
+			pthread_cond_broadcast(&walker->more);
+	}
+	pthread_mutex_unlock(&walker->lock);
+}
+
+static void *walk_along(void *arg)
+{
+	walk_dirs(arg, false);
+	return NULL;
+}
+
+/* How many threads are to help the caller if there are to be @threads. */
+static size_t others_of(size_t threads)
+{
+	return files_may_open(threads < MOST_THREADS ? threads : MOST_THREADS) - 1;
+}
+
+/* All below the directories that were put off; if there are none, alone. */
+static void walk_below(struct walker *walker)
+{
+	bool more;
+
+	pthread_mutex_lock(&walker->lock);
+	more = walker->n;
+	pthread_mutex_unlock(&walker->lock);
+	while (more && walker->threads < walker->most &&
+	       !pthread_create(&walker->thread[walker->threads], NULL, walk_along, walker))
+		walker->threads++;
+	walk_dirs(walker, true);
+}
+
+static void walk_end(struct walker *walker)
+{
+	pthread_mutex_lock(&walker->lock);
+	walker->ended = true;
+	pthread_cond_broadcast(&walker->more);
+	pthread_mutex_unlock(&walker->lock);
+	while (walker->threads)
+		pthread_join(walker->thread[--walker->threads], NULL);
+	free(walker->todo);
+	progress_end();
+}
+
+void walk(char **paths, int n, const struct selection *selection, size_t threads,
+	  struct walked *walked)
+{
+	struct walker walker = {
+		.selection = selection,
+		.deeper = true,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.more = PTHREAD_COND_INITIALIZER,
+		.most = others_of(threads),
+		.walked = walked,
+	};
+	enum taken taken;
 	int i;
 
 	progress_start("looking for files", 0, 0);
 	for (i = 0; i < n && !interrupted; i++) {
-		others = walked->links + walked->special;
-		if (take(&stack, NULL, AT_FDCWD, paths[i], 0, selection, walked) < 0)
-			walk_error(NULL, paths[i], "can't look at it", errno);
-		else if (walked->links + walked->special > others)
-			walk_error(NULL, paths[i], NOT_REGULAR, 0);
-		while (stack.n && !interrupted)
-			walk_dir(&stack, stack.todo[--stack.n], selection, walked);
+		taken = look_up(&walker, NULL, AT_FDCWD, paths[i], 0);
+		if (taken == TAKEN_FAILED)
+			walk_error(&walker, NULL, paths[i], "can't look at it", errno);
+		else if (taken == TAKEN_OTHER)
+			walk_error(&walker, NULL, paths[i], NOT_REGULAR, 0);
+		walk_below(&walker);
 	}
-	free(stack.todo);
-	progress_end();
+	walk_end(&walker);
 }
 
 void walk_known(char *const *paths, size_t n, const struct selection *selection,
-		struct walked *walked)
+		size_t threads, struct walked *walked)
 {
 	static const struct selection all;
-	struct stack stack = { 0 };
+	struct walker walker = {
+		.selection = selection ? selection : &all,
+		.deeper = selection,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.more = PTHREAD_COND_INITIALIZER,
+		.most = others_of(threads),
+		.walked = walked,
+	};
 	struct dir *dir = NULL;
-	size_t i, files;
+	enum taken taken;
+	size_t i;
 	int fd;
 
 	progress_start("looking for files", selection ? 0 : n, 0);
 	for (i = 0; i < n && !interrupted; i++) {
 		dir = dir_known(dir, paths[i]);
 		fd = dir_open(dir);
-		files = walked->files.n;
-		if (fd >= 0)
-			fd = take(selection ? &stack : NULL, dir, fd, strrchr(paths[i], '/') + 1, 0,
-				  selection ? selection : &all, walked);
-		if (fd < 0 && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
-			walk_error(NULL, paths[i], "can't look at it", errno);
-		else if (fd < 0 || (!selection && walked->files.n == files))
+		taken = fd < 0 ? TAKEN_FAILED :
+				 look_up(&walker, dir, fd, strrchr(paths[i], '/') + 1, 0);
+		if (taken == TAKEN_FAILED && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+			walk_error(&walker, NULL, paths[i], "can't look at it", errno);
+		else if (taken == TAKEN_FAILED || (!selection && taken != TAKEN_FILE))
 			walked->gone++;
-		while (stack.n && !interrupted)
-			walk_dir(&stack, stack.todo[--stack.n], selection, walked);
+		walk_below(&walker);
 	}
-	free(stack.todo);
-	progress_end();
+	walk_end(&walker);
 }
 
 struct file *walk_file(const char *path)
@@ -251,11 +378,11 @@ struct file *walk_file(const char *path)
 
 	if (statx(AT_FDCWD, path, AT_SYMLINK_NOFOLLOW | AT_NO_AUTOMOUNT,
 		  STATX_BASIC_STATS | STATX_BTIME, &stx) < 0) {
-		walk_error(NULL, path, "can't look at it", errno);
+		path_error(NULL, path, "can't look at it", errno);
 		return NULL;
 	}
 	if (!S_ISREG(stx.stx_mode)) {
-		walk_error(NULL, path, NOT_REGULAR, 0);
+		path_error(NULL, path, NOT_REGULAR, 0);
 		return NULL;
 	}
 	return new_file(NULL, path, &stx);

@@ -42,8 +42,10 @@ struct walked {
  * Walk the @n @paths, which may be files or directories, into other file
  * systems as well unless @selection denies that, but not into those that only
  * show kernel state.  What can't be read gets a message, and the rest goes on.
+ * Up to @threads threads do it together, if these are of use.
  */
-void walk(char **paths, int n, const struct selection *selection, struct walked *walked);
+void walk(char **paths, int n, const struct selection *selection, size_t threads,
+	  struct walked *walked);
 
 /*
  * Look up the @n files with these absolute paths, following no links at all.
@@ -51,7 +53,7 @@ void walk(char **paths, int n, const struct selection *selection, struct walked 
  * @selection, walk the directories with these paths instead.
  */
 void walk_known(char *const *paths, size_t n, const struct selection *selection,
-		struct walked *walked);
+		size_t threads, struct walked *walked);
 
 /* Look up one regular file; NULL after a message. */
 struct file *walk_file(const char *path);
