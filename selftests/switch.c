@@ -152,6 +152,13 @@ TEST_F(fs, drop_caches)
 	drop_caches(_metadata, "1");
 	EXPECT_EQ(0, cached_pages(_metadata, before));
 	EXPECT_EQ(0, cached_pages(_metadata, after));
+
+	/* That the donor has nothing doesn't say that the alias has not. */
+	EXPECT_TRUE(fd_has(_metadata, before, 0, PAIR_SIZE, 1));
+	EXPECT_EQ(PAIR_BLOCKS, cached_pages(_metadata, before));
+	ASSERT_EQ(0, cached_pages(_metadata, after));
+	drop_caches(_metadata, "1");
+	EXPECT_EQ(0, cached_pages(_metadata, before));
 	EXPECT_TRUE(fd_has(_metadata, before, 0, PAIR_SIZE, 1));
 }
 
