@@ -255,6 +255,15 @@ static void *make_meanwhile(void *arg)
 	return NULL;
 }
 
+/* Make a call; how many microseconds does it take? */
+static __s64 time_call(struct meanwhile *meanwhile)
+{
+	__s64 began = microseconds();
+
+	make_meanwhile(meanwhile);
+	return microseconds() - began;
+}
+
 /* Make a call, and go on after so many microseconds. */
 static void begin(struct __test_metadata *_metadata,
 		  struct meanwhile *meanwhile, __s64 wait)
@@ -281,6 +290,14 @@ static void make_many_extents(struct __test_metadata *_metadata)
 	close(fd);
 }
 
+/* Three clones of it. */
+static void clone_many(struct __test_metadata *_metadata)
+{
+	clone_file(_metadata, "many", "donor");
+	clone_file(_metadata, "many", "alias");
+	clone_file(_metadata, "many", "third");
+}
+
 static long keep_alias(int from, int to)
 {
 	return alias_fd(to, from, KEEP);
@@ -293,21 +310,18 @@ static long keep_alias(int from, int to)
 TEST_F(fs, unlink_donor_meanwhile)
 {
 	struct meanwhile meanwhile = { .call = keep_alias };
-	__s64 began, whole = 0;	/* microseconds */
+	__s64 whole = 0;	/* microseconds */
 	int i;
 
 	make_many_extents(_metadata);
 	for (i = 0; i <= PARTS; i++) {
-		clone_file(_metadata, "many", "donor");
-		clone_file(_metadata, "many", "alias");
-		clone_file(_metadata, "many", "third");
+		clone_many(_metadata);
 		meanwhile.from = xopen(_metadata, "alias", O_RDONLY);
 		meanwhile.to = xopen(_metadata, "third", O_RDONLY);
 		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 		if (!i) {
-			began = microseconds();
-			ASSERT_EQ(0, keep_alias(meanwhile.from, meanwhile.to));
-			whole = microseconds() - began;
+			whole = time_call(&meanwhile);
+			ASSERT_EQ(0, meanwhile.result);
 		} else {
 			begin(_metadata, &meanwhile, whole * i / PARTS);
 		}
@@ -335,21 +349,18 @@ TEST_F(fs, unlink_donor_meanwhile)
 TEST_F(fs, donor_becomes_alias_meanwhile)
 {
 	struct meanwhile meanwhile = { .call = keep_alias };
-	__s64 began, whole = 0;	/* microseconds */
+	__s64 whole = 0;	/* microseconds */
 	struct fs_mapping_info info;
 	int i, err;
 
 	make_many_extents(_metadata);
 	for (i = 0; i <= PARTS; i++) {
-		clone_file(_metadata, "many", "donor");
-		clone_file(_metadata, "many", "alias");
-		clone_file(_metadata, "many", "third");
+		clone_many(_metadata);
 		meanwhile.from = xopen(_metadata, "third", O_RDONLY);
 		meanwhile.to = xopen(_metadata, "donor", O_RDONLY);
 		if (!i) {
-			began = microseconds();
-			ASSERT_EQ(0, keep_alias(meanwhile.from, meanwhile.to));
-			whole = microseconds() - began;
+			whole = time_call(&meanwhile);
+			ASSERT_EQ(0, meanwhile.result);
 		} else {
 			begin(_metadata, &meanwhile, whole * i / PARTS);
 		}
@@ -429,7 +440,7 @@ static void race_writer(struct __test_metadata *_metadata, const char *name)
 {
 	const char *other = strcmp(name, "donor") ? "donor" : "alias";
 	struct meanwhile meanwhile = { .call = keep_alias };
-	__s64 began, whole = 0;	/* microseconds */
+	__s64 whole = 0;	/* microseconds */
 	int err, i, first = 0;
 
 	clone_file(_metadata, "many", other);
@@ -438,9 +449,7 @@ static void race_writer(struct __test_metadata *_metadata, const char *name)
 		meanwhile.from = xopen(_metadata, "donor", O_RDONLY);
 		meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
 		if (!i) {
-			began = microseconds();
-			make_meanwhile(&meanwhile);
-			whole = microseconds() - began;
+			whole = time_call(&meanwhile);
 			err = write_other(name);
 			ASSERT_EQ(-ETXTBSY, err);
 		} else if (i <= PARTS) {
@@ -501,7 +510,7 @@ static long dedupe_all(int from, int to)
 TEST_F(fs, dedupe_meanwhile)
 {
 	struct meanwhile meanwhile = { .call = dedupe_all };
-	__s64 began, whole;	/* microseconds */
+	__s64 whole;	/* microseconds */
 	int err, i;
 
 	make_file(_metadata, "donor", MANY_BLOCKS * BLK, 1);
@@ -509,9 +518,8 @@ TEST_F(fs, dedupe_meanwhile)
 	clone_file(_metadata, "donor", "alias");
 	meanwhile.from = xopen(_metadata, "third", O_RDONLY);
 	meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
-	began = microseconds();
-	ASSERT_EQ(MANY_BLOCKS * BLK, dedupe_all(meanwhile.from, meanwhile.to));
-	whole = microseconds() - began;
+	whole = time_call(&meanwhile);
+	ASSERT_EQ(MANY_BLOCKS * BLK, meanwhile.result);
 	close(meanwhile.to);
 
 	for (i = 0; i < PARTS; i++) {

@@ -1,7 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# What in a kernel's log is a report of a fault. To be sourced.
+# What in a kernel's log is a report of a fault. To be sourced after tap.sh.
 
 # What makes a kernel log a failed run. Lockdep prints words like MAX_LOCKDEP at
 # every boot, so these are the beginnings of reports and not just words. Only a
@@ -28,4 +28,26 @@ races()
 	!/={20}/ { report = report $0 "\n"; next }
 	{ if (found) printf "%s", report; inside = 0 }
 	END { if (inside && found) printf "%s", report }'
+}
+
+# log_result CONFIG STATUS LOG: the kernel log, as a test of its own, after scripts/vm
+# has ended with that status and left that console. From 123 on no end was reached, or
+# there is a report; the latter can be of a run in which programs failed as well.
+# With KCSAN only the reports that races() chooses count.
+log_result()
+{
+	local config=$1 status=$2 log=$3 found
+
+	found=$(< "$log.reports")
+	if [[ $config == kcsan ]]; then
+		found=$(races "$log")
+		((status != 123)) || status=0
+		[[ -z $found ]] || printf '# %s\n' "${found//$'\n'/$'\n# '}"
+	fi
+	if ((status >= 123)) || [[ $found ]]; then
+		tap_result 1 "kernel log of the $config kernel (status $2, see $log)"
+	else
+		tap_result 0 "kernel log of the $config kernel"
+	fi
+	tap_end
 }
