@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0
 /*
  * The errors that the documentation promises, and that a call that failed
- * changed nothing.  ETXTBSY is in frozen.c, EPERM in perm.c, EBUSY for a cache
- * that can't be emptied in proof.c, ENOMEM in failslab.c.
+ * changed nothing.  ETXTBSY is in frozen.c, EPERM and EACCES in perm.c, EBUSY
+ * for a cache that can't be emptied in proof.c, ENOMEM in failslab.c.
  */
 
 #include <endian.h>
@@ -461,6 +461,31 @@ TEST_F(fs, no_support_fields_in_use)
 	}
 	ASSERT_EQ(0, umount("other"));
 	close(loop);
+}
+
+/* Files in persistent memory have no page cache to share. */
+TEST_F(fs, no_support_dax)
+{
+	const struct _fixture_variant_fs xfs = {
+		.mkfs = { "mkfs.xfs", "-q", "-f", "-K" },
+	};
+	const char *dev = "/dev/pmem0";
+	struct statx stx;
+
+	if (access(dev, F_OK))
+		SKIP(return, "no %s: memmap=320M!1G makes one", dev);
+	ASSERT_EQ(0, mkdir("other", 0755));
+	if (!make_fs(_metadata, &xfs, dev))
+		SKIP(return, "no %s", xfs.mkfs[0]);
+	ASSERT_EQ(0, mount(dev, "other", "xfs", 0, "dax=always")) {
+		TH_LOG("mount %s: %s", dev, strerror(errno));
+	}
+	make_file(_metadata, "other/donor", PAIR_SIZE, 1);
+	clone_file(_metadata, "other/donor", "other/alias");
+	ASSERT_EQ(0, statx(AT_FDCWD, "other/donor", 0, 0, &stx));
+	ASSERT_TRUE(stx.stx_attributes & STATX_ATTR_DAX);
+	EXPECT_EQ(-EOPNOTSUPP, fails(_metadata, "other/alias", "other/donor"));
+	ASSERT_EQ(0, umount("other"));
 }
 
 /* An overlay's inode has no page cache: the layers' files are to be aliased. */

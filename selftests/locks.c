@@ -7,10 +7,15 @@
 #include <pthread.h>
 #include <stdalign.h>
 #include <stdatomic.h>
+#include <sys/resource.h>
 
 #include "common.h"
 
 #define ROUNDS 100
+
+/* Aliases that end at once, and by how many threads. */
+#define MANY_ALIASES 1024
+#define ENDERS 2
 
 struct call {
 	pthread_barrier_t *barrier;
@@ -695,6 +700,62 @@ TEST_F(fs, users_meanwhile)
 	EXPECT_EQ(0, try_open("alias", O_RDWR));
 	EXPECT_EQ(0, try_open("donor", O_RDWR));
 	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+}
+
+struct ender {
+	pthread_barrier_t *barrier;
+	const int *fds;
+	pthread_t thread;
+};
+
+/* Close some aliases, which nobody else has open. */
+static void *end_aliases(void *arg)
+{
+	struct ender *ender = arg;
+	int i;
+
+	pthread_barrier_wait(ender->barrier);
+	for (i = 0; i < MANY_ALIASES / ENDERS; i++)
+		close(ender->fds[i]);
+	return NULL;
+}
+
+/* Aliases of one donor end at the same time: it loses every one of them. */
+TEST_F(fs, end_together)
+{
+	struct rlimit limit = { MANY_ALIASES + 64, MANY_ALIASES + 64 };
+	struct ender enders[ENDERS];
+	pthread_barrier_t barrier;
+	int fds[MANY_ALIASES];
+	char name[16];
+	int donor, i;
+
+	ASSERT_EQ(0, setrlimit(RLIMIT_NOFILE, &limit));
+	make_file(_metadata, "donor", BLK, 1);
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	for (i = 0; i < MANY_ALIASES; i++) {
+		snprintf(name, sizeof(name), "alias%d", i);
+		clone_file(_metadata, "donor", name);
+		fds[i] = xopen(_metadata, name, O_RDONLY);
+		ASSERT_EQ(0, alias_fd(fds[i], donor, 0));
+	}
+	EXPECT_EQ(MANY_ALIASES, info_fd(_metadata, donor).nr_aliases);
+	close(donor);
+
+	ASSERT_EQ(0, pthread_barrier_init(&barrier, NULL, ENDERS));
+	for (i = 0; i < ENDERS; i++) {
+		enders[i].barrier = &barrier;
+		enders[i].fds = fds + i * (MANY_ALIASES / ENDERS);
+		ASSERT_EQ(0, pthread_create(&enders[i].thread, NULL,
+					    end_aliases, &enders[i]));
+	}
+	for (i = 0; i < ENDERS; i++)
+		ASSERT_EQ(0, pthread_join(enders[i].thread, NULL));
+	ASSERT_EQ(0, pthread_barrier_destroy(&barrier));
+
+	EXPECT_EQ(0, info_file(_metadata, "donor").nr_aliases);
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
 }
 
 TEST_HARNESS_MAIN

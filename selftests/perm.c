@@ -290,6 +290,109 @@ TEST_F(fs, not_readable)
 	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
 }
 
+/*
+ * A profile of AppArmor as apparmor_parser(8) would pack it: numbers, strings
+ * and structures are each preceded by what they are, and perhaps by a name.  It
+ * has no rules.  See security/apparmor/policy_unpack.c.
+ */
+#define AA_U32(byte) "\2" byte "\0\0\0"
+#define AA_NAMED(length, name) "\4" length "\0" name "\0"
+#define AA_STRING(length, string) "\5" length "\0" string "\0"
+#define AA_STRUCT "\7"
+#define AA_STRUCTEND "\10"
+#define AA_PROFILE(length, name, mode)					\
+	AA_NAMED("\10", "version") AA_U32("\5")				\
+	AA_NAMED("\10", "profile") AA_STRUCT AA_STRING(length, name)	\
+	AA_NAMED("\6", "flags") AA_STRUCT				\
+	AA_U32("\0") AA_U32(mode) AA_U32("\0") AA_STRUCTEND		\
+	AA_U32("\0") AA_U32("\0") AA_U32("\0") AA_U32("\0")		\
+	AA_STRUCTEND
+
+/* No file can be used; or any, as breaking the rules is only logged. */
+#define CONFINED "mapping_alias_confined"
+#define COMPLAINING "mapping_alias_complaining"
+
+static const char confined[] = AA_PROFILE("\27", CONFINED, "\0");
+static const char complaining[] = AA_PROFILE("\32", COMPLAINING, "\1");
+
+/* The kernel takes a profile in one piece. */
+static void load_profile(struct __test_metadata *_metadata, const char *profile,
+			 size_t size)
+{
+	int fd = xopen(_metadata, "security/apparmor/.replace", O_WRONLY);
+
+	/* Not what ends the string constant. */
+	ASSERT_EQ((ssize_t)size - 1, write(fd, profile, size - 1)) {
+		TH_LOG("load a profile: %s", strerror(errno));
+	}
+	close(fd);
+}
+
+static int change_profile(const char *name)
+{
+	FILE *file = fopen("/proc/self/attr/apparmor/current", "w");
+
+	if (!file)
+		return -errno;
+	fprintf(file, "changeprofile %s", name);
+	return fclose(file) ? -errno : 0;
+}
+
+/*
+ * Alias files as somebody who may not use any.  Those that were opened without
+ * a profile may be used nevertheless, the others (@alias, @donor) may not.
+ */
+static int alias_confined(struct __test_metadata *_metadata, bool alias,
+			  bool donor)
+{
+	int alias_opened = xopen(_metadata, "alias", O_RDONLY);
+	int donor_opened = xopen(_metadata, "donor", O_RDONLY);
+	pid_t pid = fork();
+	int err;
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		err = change_profile(COMPLAINING);
+		if (alias)
+			alias_opened = open("alias", O_RDONLY);
+		if (donor)
+			donor_opened = open("donor", O_RDONLY);
+		if (err || alias_opened < 0 || donor_opened < 0 ||
+		    change_profile(CONFINED))
+			_exit(255);
+		child_exit(alias_fd(alias_opened, donor_opened, 0));
+	}
+	close(alias_opened);
+	close(donor_opened);
+	err = child_result(_metadata, pid);
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	EXPECT_EQ(0, try_open("alias", O_RDWR));
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
+	return err;
+}
+
+/* Nor somebody whom a security module forbids to read one of them. */
+TEST_F(fs, security_module)
+{
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, mkdir("security", 0755));
+	if (mount("securityfs", "security", "securityfs", 0, NULL) ||
+	    access("security/apparmor/.replace", W_OK))
+		SKIP(return, "no AppArmor; lsm=landlock,apparmor turns it on");
+	load_profile(_metadata, confined, sizeof(confined));
+	load_profile(_metadata, complaining, sizeof(complaining));
+
+	EXPECT_EQ(0, alias_confined(_metadata, false, false));
+	EXPECT_EQ(-EACCES, alias_confined(_metadata, true, false));
+	EXPECT_EQ(-EACCES, alias_confined(_metadata, false, true));
+	EXPECT_EQ(-EACCES, alias_confined(_metadata, true, true));
+
+	write_text(_metadata, "security/apparmor/.remove", CONFINED);
+	write_text(_metadata, "security/apparmor/.remove", COMPLAINING);
+	ASSERT_EQ(0, umount("security"));
+}
+
 /* Donor of the donor argument: who owns an alias does not own its donor. */
 TEST_F(fs, donor_behind_alias)
 {

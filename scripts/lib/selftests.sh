@@ -3,6 +3,10 @@
 #
 # Building the selftests out of tree. To be sourced after common.sh.
 
+# For scripts/vm: what some tests need of the kernel, AppArmor and a device with DAX
+# shellcheck disable=SC2034 # for those who source this
+SELFTEST_CMDLINE="lsm=landlock,apparmor memmap=320M!1G"
+
 # make_selftests OUT ARG...: make in selftests/, where OUT is for what is built
 make_selftests()
 {

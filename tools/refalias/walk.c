@@ -17,7 +17,7 @@
 
 #define NOT_REGULAR "neither a regular file nor a directory; symbolic links are not followed"
 
-/* Inodes are read in chunks of 64 and directories in blocks: more wait for the same ones. */
+/* How many threads walk at most: what they wait for is the disk. */
 enum { MOST_THREADS = 8 };
 
 /* A directory still to be read, and the device of the one above. */
