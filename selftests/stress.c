@@ -1425,7 +1425,8 @@ static int op_link(struct rng *r)
 	int b = changeable_name(r), a = relative(r, b), err = 0;
 	struct file *f;
 
-	if (a == b)
+	/* By another name, the first of a family could be changed. */
+	if (a == b || a < FAMILIES)
 		return -ENODATA;
 	begin_names(a, b);
 	f = file_of(a);
