@@ -705,17 +705,21 @@ TEST_F(fs, users_meanwhile)
 struct ender {
 	pthread_barrier_t *barrier;
 	const int *fds;
+	int first;
 	pthread_t thread;
 };
 
-/* Close some aliases, which nobody else has open. */
+/*
+ * Close some aliases, which nobody else has open: those that were made beside
+ * the ones that others close, so that they are neighbours in the donor's list.
+ */
 static void *end_aliases(void *arg)
 {
 	struct ender *ender = arg;
 	int i;
 
 	pthread_barrier_wait(ender->barrier);
-	for (i = 0; i < MANY_ALIASES / ENDERS; i++)
+	for (i = ender->first; i < MANY_ALIASES; i += ENDERS)
 		close(ender->fds[i]);
 	return NULL;
 }
@@ -745,7 +749,8 @@ TEST_F(fs, end_together)
 	ASSERT_EQ(0, pthread_barrier_init(&barrier, NULL, ENDERS));
 	for (i = 0; i < ENDERS; i++) {
 		enders[i].barrier = &barrier;
-		enders[i].fds = fds + i * (MANY_ALIASES / ENDERS);
+		enders[i].fds = fds;
+		enders[i].first = i;
 		ASSERT_EQ(0, pthread_create(&enders[i].thread, NULL,
 					    end_aliases, &enders[i]));
 	}

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 /* Who may alias and release files, and who is told what. */
 
+#include <endian.h>
 #include <linux/mount.h>
 
 #include "common.h"
@@ -290,39 +291,53 @@ TEST_F(fs, not_readable)
 	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0, "alias", "donor", 0));
 }
 
-/*
- * A profile of AppArmor as apparmor_parser(8) would pack it: numbers, strings
- * and structures are each preceded by what they are, and perhaps by a name.  It
- * has no rules.  See security/apparmor/policy_unpack.c.
- */
-#define AA_U32(byte) "\2" byte "\0\0\0"
-#define AA_NAMED(length, name) "\4" length "\0" name "\0"
-#define AA_STRING(length, string) "\5" length "\0" string "\0"
-#define AA_STRUCT "\7"
-#define AA_STRUCTEND "\10"
-#define AA_PROFILE(length, name, mode)					\
-	AA_NAMED("\10", "version") AA_U32("\5")				\
-	AA_NAMED("\10", "profile") AA_STRUCT AA_STRING(length, name)	\
-	AA_NAMED("\6", "flags") AA_STRUCT				\
-	AA_U32("\0") AA_U32(mode) AA_U32("\0") AA_STRUCTEND		\
-	AA_U32("\0") AA_U32("\0") AA_U32("\0") AA_U32("\0")		\
-	AA_STRUCTEND
+/* What the parts of a profile of AppArmor begin with; see policy_unpack.c there. */
+enum { AA_U32 = 2, AA_NAME = 4, AA_STRING = 5, AA_STRUCT = 7, AA_STRUCTEND = 8 };
+
+static char *pack_u32(char *at, __u32 number)
+{
+	number = htole32(number);
+	*at++ = AA_U32;
+	return mempcpy(at, &number, sizeof(number));
+}
+
+static char *pack_text(char *at, char what, const char *text)
+{
+	__u16 size = htole16(strlen(text) + 1);
+
+	*at++ = what;
+	at = mempcpy(at, &size, sizeof(size));
+	return mempcpy(at, text, strlen(text) + 1);
+}
 
 /* No file can be used; or any, as breaking the rules is only logged. */
 #define CONFINED "mapping_alias_confined"
 #define COMPLAINING "mapping_alias_complaining"
 
-static const char confined[] = AA_PROFILE("\27", CONFINED, "\0");
-static const char complaining[] = AA_PROFILE("\32", COMPLAINING, "\1");
-
-/* The kernel takes a profile in one piece. */
-static void load_profile(struct __test_metadata *_metadata, const char *profile,
-			 size_t size)
+/* Load a profile without rules, packed as apparmor_parser(8) does it. */
+static void load_profile(struct __test_metadata *_metadata, const char *name,
+			 bool complain)
 {
-	int fd = xopen(_metadata, "security/apparmor/.replace", O_WRONLY);
+	int fd = xopen(_metadata, "security/apparmor/.replace", O_WRONLY), i;
+	char profile[256], *at = profile;
 
-	/* Not what ends the string constant. */
-	ASSERT_EQ((ssize_t)size - 1, write(fd, profile, size - 1)) {
+	at = pack_text(at, AA_NAME, "version");
+	at = pack_u32(at, 5);
+	at = pack_text(at, AA_NAME, "profile");
+	*at++ = AA_STRUCT;
+	at = pack_text(at, AA_STRING, name);
+	at = pack_text(at, AA_NAME, "flags");
+	*at++ = AA_STRUCT;
+	at = pack_u32(at, 0);
+	at = pack_u32(at, complain);
+	at = pack_u32(at, 0);
+	*at++ = AA_STRUCTEND;
+	/* Capabilities */
+	for (i = 0; i < 4; i++)
+		at = pack_u32(at, 0);
+	*at++ = AA_STRUCTEND;
+	/* The kernel takes it in one piece. */
+	ASSERT_EQ(at - profile, write(fd, profile, at - profile)) {
 		TH_LOG("load a profile: %s", strerror(errno));
 	}
 	close(fd);
@@ -380,8 +395,8 @@ TEST_F(fs, security_module)
 	if (mount("securityfs", "security", "securityfs", 0, NULL) ||
 	    access("security/apparmor/.replace", W_OK))
 		SKIP(return, "no AppArmor; lsm=landlock,apparmor turns it on");
-	load_profile(_metadata, confined, sizeof(confined));
-	load_profile(_metadata, complaining, sizeof(complaining));
+	load_profile(_metadata, CONFINED, false);
+	load_profile(_metadata, COMPLAINING, true);
 
 	EXPECT_EQ(0, alias_confined(_metadata, false, false));
 	EXPECT_EQ(-EACCES, alias_confined(_metadata, true, false));
