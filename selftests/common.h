@@ -677,6 +677,16 @@ static inline int try_open(const char *name, int flags)
 	return 0;
 }
 
+/* A call on @name failed: it and @donor are files like any other. */
+static inline void check_untouched(struct __test_metadata *_metadata,
+				   const char *name, const char *donor)
+{
+	EXPECT_EQ(ORDINARY, state_of(_metadata, name));
+	EXPECT_EQ(ORDINARY, state_of(_metadata, donor));
+	EXPECT_EQ(0, try_open(name, O_RDWR));
+	EXPECT_EQ(0, try_open(donor, O_RDWR));
+}
+
 static inline unsigned char *map_file(struct __test_metadata *_metadata,
 				      const char *name, size_t size)
 {

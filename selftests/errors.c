@@ -18,16 +18,6 @@
 
 #include "common.h"
 
-/* A call on @name failed: it and @donor are files like any other. */
-static void check_untouched(struct __test_metadata *_metadata,
-			    const char *name, const char *donor)
-{
-	EXPECT_EQ(ORDINARY, state_of(_metadata, name));
-	EXPECT_EQ(ORDINARY, state_of(_metadata, donor));
-	EXPECT_EQ(0, try_open(name, O_RDWR));
-	EXPECT_EQ(0, try_open(donor, O_RDWR));
-}
-
 /* alias_file() for a file and a donor that must stay ordinary ones. */
 static int fails(struct __test_metadata *_metadata, const char *name,
 		 const char *donor)

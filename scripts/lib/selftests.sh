@@ -1,11 +1,7 @@
 # shellcheck shell=bash
 # SPDX-License-Identifier: GPL-2.0
 #
-# Building the selftests out of tree. To be sourced after common.sh.
-
-# For scripts/vm: what some tests need of the kernel, AppArmor and a device with DAX
-# shellcheck disable=SC2034 # for those who source this
-SELFTEST_CMDLINE="lsm=landlock,apparmor memmap=320M!1G"
+# Building the selftests out of tree, and running them. To be sourced after common.sh.
 
 # make_selftests OUT ARG...: make in selftests/, where OUT is for what is built
 make_selftests()
@@ -25,6 +21,18 @@ build_selftests()
 		cat "$1/make.log" >&2
 		die "the selftests can't be compiled"
 	}
+}
+
+# selftest_vm IMAGE CMDLINE ARG...: scripts/vm as the tests need it, with ARG... and more
+# options for the kernel: an empty disk, AppArmor, and a part of the memory with DAX
+selftest_vm()
+{
+	local image=$1 cmdline=$2
+
+	shift 2
+	"$REPO/scripts/vm" --kernel "$image" --memory 3G --disk 2G \
+		--cmdline "lsm=landlock,apparmor memmap=320M!1G $cmdline" \
+		--env MAPPING_ALIAS_DEV=/dev/vda "$@"
 }
 
 # list_selftests OUT: the programs that run on any kernel with the series, a line each
