@@ -142,31 +142,38 @@ apply_series()
 	say "applied ${#patches[@]} patches to $TREE"
 }
 
+# Is our own tree the series on top of the installed source package?
+tree_is_series()
+{
+	[[ -e $TREE/.git && $(base_version) == "$(package_version)" ]] && commit_is_series HEAD
+}
+
 # Bring our own tree to the source package and the series, or refuse if that
 # would throw work away ($1: 1 to do it all the same).
 import_own()
 {
-	local force=$1 stale=0
+	local force=$1 mode
 
 	"$REPO/scripts/setup" build
-	take_lock 8 -x "$TREE.lock"
+	# Reading it is enough in most cases, which others may do as well
+	for mode in -s -x; do
+		take_lock 8 "$mode" "$TREE.lock"
+		tree_is_series || continue
+		[[ -z $(tgit status --porcelain --untracked-files=no) ]] ||
+			say "$TREE has uncommitted changes, which are left alone"
+		tgit update-ref "$APPLIED_REF" HEAD
+		exec 8>&-
+		return
+	done
 	if [[ ! -e $TREE/.git ]]; then
 		[[ ! -e $TREE ]] || die "$TREE is not a git tree: move it away"
 		extract_source
 	else
-		[[ $(base_version) == "$(package_version)" ]] || stale=1
-		if ((!stale)) && commit_is_series HEAD; then
-			[[ -z $(tgit status --porcelain --untracked-files=no) ]] ||
-				say "$TREE has uncommitted changes, which are left alone"
-			tgit update-ref "$APPLIED_REF" HEAD
-			exec 8>&-
-			return
-		fi
 		if ((!force)) && tree_has_own_work; then
 			die "$TREE has work that $PATCHES has not:" \
 				"save it with 'scripts/kernel export', or throw it away with 'scripts/kernel import --force'"
 		fi
-		if ((stale)); then
+		if [[ $(base_version) != "$(package_version)" ]]; then
 			extract_source
 		else
 			tgit am --abort 2>/dev/null || true
