@@ -311,4 +311,59 @@ TEST_F(fs, first_reader_is_charged)
 	ASSERT_EQ(0, rmdir(cgroup_file("second", "")));
 }
 
+static const char *numbered(const char *name, int nr)
+{
+	static char text[32];
+
+	snprintf(text, sizeof(text), "%s%d", name, nr);
+	return text;
+}
+
+/* Keep the first @nr aliases of "donor"; 0 or a negative errno. */
+static int alias_all(int nr)
+{
+	int i, err = 0;
+
+	for (i = 0; !err && i < nr; i++)
+		err = alias_file(numbered("alias", i), "donor", KEEP);
+	return err;
+}
+
+/* What a kept alias holds is charged to who made it. */
+TEST_F(fs, maker_is_charged)
+{
+	const int nr = 1000, least = nr * 64;
+	long charged = 0;
+	int i, tries;
+	pid_t pid;
+
+	make_file(_metadata, "donor", 4096, 1);
+	for (i = 0; i < nr; i++)
+		clone_file(_metadata, "donor", numbered("alias", i));
+	make_cgroup(_metadata, "first");
+	make_cgroup(_metadata, "second");
+
+	/* Twice, of which the second call has nothing left to do. */
+	for (i = 0; i < 2; i++) {
+		pid = fork();
+		ASSERT_LE(0, pid);
+		if (!pid) {
+			enter_cgroup(_metadata, i ? "second" : "first");
+			child_exit(alias_all(nr));
+		}
+		ASSERT_EQ(0, child_result(_metadata, pid));
+	}
+	/* The counters are brought up to date every two seconds. */
+	for (tries = 0; charged < least && tries < 20; tries++) {
+		usleep(500000);
+		charged = cgroup_stat(_metadata, "first", "slab");
+	}
+	EXPECT_LE(least, charged);
+	EXPECT_GT(least, cgroup_stat(_metadata, "second", "slab"));
+
+	ASSERT_EQ(0, release_file("donor"));
+	ASSERT_EQ(0, rmdir(cgroup_file("first", "")));
+	ASSERT_EQ(0, rmdir(cgroup_file("second", "")));
+}
+
 TEST_HARNESS_MAIN

@@ -707,6 +707,14 @@ TEST_F(fs, idmapped_mount)
 	EXPECT_EQ(0, alias_as(_metadata, ALICE, 0,
 			      "files/alias", "files/donor", 0));
 
+	/* One owner by what the mounts show, two on the disk. */
+	clone_file(_metadata, "files/donor", "files/bobs");
+	ASSERT_EQ(0, chown("files/bobs", BOB, BOB));
+	EXPECT_EQ(-EPERM, alias_as(_metadata, BOB, 0,
+				   "mapped/alias", "files/bobs", 0));
+	EXPECT_EQ(0, alias_as(_metadata, BOB, CAP(CAP_SYS_ADMIN),
+			      "mapped/alias", "files/bobs", 0));
+
 	ASSERT_EQ(0, alias_file("files/alias", "files/donor", KEEP));
 	EXPECT_FALSE(donor_shown(_metadata, ALICE, 0, "mapped/alias",
 				 "mapped/donor"));
