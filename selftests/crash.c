@@ -2,18 +2,20 @@
 /*
  * Crash a file system with aliases at a random moment, and see what is left.
  *
- *	crash --dev DEV --state DIR --until N [--reset-every N] [--seed N]
+ *	crash --dev DEV --state DIR --until N [--reset-every N] [--kill-every N] [--seed N]
  *	crash --dev DEV --state DIR --self-test
  *
  * Crash number N comes under a load of aliases, kept ones among them, of donors
  * and aliases that are unlinked while in use, and of changes to metadata and to
  * ordinary files.  It is a shutdown of the file system, the log flushed or not,
- * or, every so many times, a reset of the machine; then the next start goes on.
- * Afterwards the log is recovered, and all that fsync() promised has to be there.
+ * or, every so many times, a reset of the machine, or its end by whoever runs it;
+ * then the next start goes on.  Afterwards the log is recovered, and all that
+ * fsync() promised has to be there.
  *
  * What was promised is kept in DIR, which has to survive the machine:
  *	done		number of crashes that were survived
  *	pending		there while a load runs or after a reset: its kind
+ *	doomed		there while a load runs: the machine may be killed now
  *	journal-N	struct entry of process N, in order
  *
  * Every name has one process that changes its file, so a process knows what it
@@ -39,7 +41,10 @@
 #define GOINGDOWN _IOR('X', 125, __u32)
 #define LOG_FLUSH 1
 #define NO_LOG_FLUSH 2
-#define RESET 3			/* not of XFS */
+/* Not of XFS. */
+#define RESET 3
+#define KILL 4
+#define KILL_SECONDS 300	/* nobody came until then */
 
 struct state {
 	__u32 blocks;	/* 0: no such file; else their number */
@@ -54,18 +59,30 @@ struct entry {
 	struct state state;
 };
 
+enum { ALIASED, ALIASED_KEPT, UNLINKED, BUSY, PROMISES, NR_COUNTS };
+
+static const char *const count_names[] = {
+	[ALIASED] = "aliases",
+	[ALIASED_KEPT] = "kept",
+	[UNLINKED] = "unlinked",
+	[BUSY] = "busy",
+	[PROMISES] = "promises",
+};
+
 static struct {
 	struct state now[NAMES];	/* each belongs to one process */
 	__u32 last_id;
 	int down;
 	int failed;
-	unsigned long aliased, kept, promises, refused, unlinked;
+	unsigned long counts[NR_COUNTS];	/* of all loads since this start */
 } *shared;
 
 static const char *device, *state_dir;
 static unsigned int seed = 1;
 static int state_dir_fd, journal_fd = -1;
 static bool in_the_air[NAMES];	/* a name that wasn't promised yet */
+static bool without_aliases;	/* for the self-test */
+static double patience = 60;	/* seconds for a load to do something of everything */
 
 static void __noreturn __printf(1, 2) fail(const char *format, ...)
 {
@@ -96,9 +113,9 @@ static __u32 new_id(void)
 	return __atomic_add_fetch(&shared->last_id, 1, __ATOMIC_SEQ_CST);
 }
 
-static void count(unsigned long *counter)
+static void count(int what)
 {
-	__atomic_add_fetch(counter, 1, __ATOMIC_SEQ_CST);
+	__atomic_add_fetch(&shared->counts[what], 1, __ATOMIC_SEQ_CST);
 }
 
 /*
@@ -111,8 +128,6 @@ static void put_entry(int n, bool promised)
 
 	if (write(journal_fd, &e, sizeof(e)) != sizeof(e))
 		fail("journal: %s", strerror(errno));
-	if (promised)
-		count(&shared->promises);
 }
 
 static void open_journal(int process, int flags)
@@ -175,6 +190,7 @@ static void put_promise(int n)
 	if (__atomic_load_n(&shared->down, __ATOMIC_SEQ_CST))
 		_exit(0);
 	put_entry(n, true);
+	count(PROMISES);
 }
 
 static void sync_dir(void)
@@ -238,7 +254,7 @@ static void replace(struct rng *r, int n)
 	shared->now[n] = state;
 	put_entry(n, false);
 	need(!rename(temporary, path_of(n)));
-	count(&shared->unlinked);
+	count(UNLINKED);
 	promise_name(r, n);
 	close(fd);
 }
@@ -248,7 +264,7 @@ static void remove_name(struct rng *r, int n)
 	memset(&shared->now[n], 0, sizeof(shared->now[n]));
 	put_entry(n, false);
 	need(!unlink(path_of(n)));
-	count(&shared->unlinked);
+	count(UNLINKED);
 	promise_name(r, n);
 }
 
@@ -295,7 +311,7 @@ static void change_data(struct rng *r, int n)
 	fd = open(path_of(n), O_RDWR | O_CLOEXEC);
 	if (fd < 0) {
 		need(errno == ETXTBSY);
-		count(&shared->refused);
+		count(BUSY);
 		return;
 	}
 	state->ids[b] = new_id();
@@ -323,7 +339,7 @@ static void alias(struct rng *r, int *handle)
 		need(!err || err == -EBADE || err == -EBUSY || err == -EINVAL ||
 		     err == -ENOENT || err == -ETXTBSY);
 		if (!err)
-			count(flags ? &shared->kept : &shared->aliased);
+			count(flags ? ALIASED_KEPT : ALIASED);
 	}
 	close(*handle);
 	*handle = one_in(r, 2) ? fd : donor;
@@ -344,7 +360,8 @@ static void work(unsigned int crash, int process)
 		i = below(&r, HANDLES);
 		switch (below(&r, 16)) {
 		case 0 ... 5:
-			alias(&r, &handles[i]);
+			if (!without_aliases)
+				alias(&r, &handles[i]);
 			break;
 		case 6:
 		case 7:
@@ -583,33 +600,76 @@ static const char *const kinds[] = {
 	[LOG_FLUSH] = "shutdown, log flushed",
 	[NO_LOG_FLUSH] = "shutdown",
 	[RESET] = "reset of the machine",
+	[KILL] = "kill of the machine",
 };
 
-/* Run the load and end it; after a reset nobody returns from here. */
+/* Something that no load has done since the start, or NULL. */
+static const char *never_done(void)
+{
+	int i;
+
+	for (i = 0; i < NR_COUNTS; i++)
+		if (!__atomic_load_n(&shared->counts[i], __ATOMIC_SEQ_CST))
+			return count_names[i];
+	return NULL;
+}
+
+/* A load that does nothing finds nothing: let it last until all was done once. */
+static bool all_were_done(void)
+{
+	double begin = now();
+
+	while (never_done() && !shared->failed && now() - begin < patience)
+		pause_ms(10);
+	if (!never_done())
+		return true;
+	if (!shared->failed)
+		ksft_print_msg("no %s: the load is none\n", never_done());
+	return false;
+}
+
+/* Let the machine be killed; nobody returns from here if all is well. */
+static void await_kill(void)
+{
+	double begin = now();
+
+	set_number("doomed", 1);
+	while (!shared->failed && now() - begin < KILL_SECONDS)
+		pause_ms(10);
+	unlinkat(state_dir_fd, "doomed", 0);
+	if (!shared->failed)
+		ksft_print_msg("nobody killed the machine\n");
+}
+
+/* Run the load and end it; after a reset or a kill nobody returns from here. */
 static bool load(unsigned int crash, __u32 kind)
 {
 	struct rng r = { mix(mix(seed) + crash) };
 	int fd = open(MNT, O_RDONLY | O_CLOEXEC), i, status;
 	pid_t pids[PROCESSES];
-	bool good = true;
+	bool good;
 
 	shared->down = 0;
-	shared->aliased = 0;
-	shared->kept = 0;
-	shared->promises = 0;
-	shared->refused = 0;
-	shared->unlinked = 0;
 	fflush(stdout);
 	for (i = 0; i < PROCESSES; i++) {
 		pids[i] = fork();
 		if (!pids[i])
 			work(crash, i);
 	}
-	pause_ms(300 + below(&r, 2000));
-	ksft_print_msg("%u: %lu aliases, %lu kept, %lu unlinked, %lu busy, %lu promises\n",
-		       crash, shared->aliased, shared->kept, shared->unlinked,
-		       shared->refused, shared->promises);
+	if (kind != KILL)
+		pause_ms(300 + below(&r, 2000));
+	good = all_were_done();
+	ksft_print_msg("%u: since the start %lu aliases, %lu kept, %lu unlinked, %lu busy, %lu promises\n",
+		       crash, shared->counts[ALIASED], shared->counts[ALIASED_KEPT],
+		       shared->counts[UNLINKED], shared->counts[BUSY],
+		       shared->counts[PROMISES]);
 	fflush(stdout);
+	if (kind == KILL) {
+		if (good)
+			await_kill();
+		good = false;
+		kind = NO_LOG_FLUSH;
+	}
 	if (shared->failed)
 		good = false;
 	__atomic_store_n(&shared->down, 1, __ATOMIC_SEQ_CST);
@@ -652,32 +712,66 @@ static bool survived(int kmsg)
 /* Is a broken promise noticed?  As if fsync() had promised what isn't there. */
 static int self_test(void)
 {
+	struct timespec times[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1000000000 } };
+	struct timespec other[2] = { { .tv_nsec = UTIME_OMIT }, { .tv_sec = 1000000001 } };
+	const __u32 value = 1, wrong_value = 2;
 	char byte, wrong;
-	int fd;
+	int fd, data_fd;
 
 	ksft_print_header();
-	ksft_set_plan(4);
+	ksft_set_plan(9);
 	make_roots();
+	/* A write changes the time as well: bytes of one, all else of another. */
+	data_fd = open(path_of(0), O_RDWR | O_CLOEXEC);
+	fd = open(path_of(2), O_RDONLY | O_CLOEXEC);
+	shared->now[2].xattr = value;
+	shared->now[2].mtime = times[1].tv_sec;
+	if (fd < 0 || fsetxattr(fd, "user.v", &value, sizeof(value), 0) ||
+	    futimens(fd, times) || pread(data_fd, &byte, 1, 700) != 1)
+		ksft_exit_fail_msg("%s, %s: %s\n", path_of(0), path_of(2), strerror(errno));
 	begin_journal();
-	fd = open(path_of(0), O_RDWR | O_CLOEXEC);
-	if (fd < 0 || pread(fd, &byte, 1, 700) != 1)
-		ksft_exit_fail_msg("%s: %s\n", path_of(0), strerror(errno));
 	wrong = ~byte;
 	ksft_test_result(all_as_promised(), "promises that were kept\n");
 	ksft_test_result(!fchmod(fd, 0600) && !all_as_promised() && !fchmod(fd, 0755),
 			 "a wrong mode is noticed\n");
-	ksft_test_result(pwrite(fd, &wrong, 1, 700) == 1 && !all_as_promised() &&
-			 pwrite(fd, &byte, 1, 700) == 1, "a wrong byte is noticed\n");
+	ksft_test_result(all_as_promised() && !fchown(fd, ALICE, -1) && !all_as_promised() &&
+			 !fchown(fd, 0, -1), "a wrong owner is noticed\n");
+	ksft_test_result(all_as_promised() &&
+			 !fsetxattr(fd, "user.v", &wrong_value, sizeof(wrong_value), 0) &&
+			 !all_as_promised() &&
+			 !fsetxattr(fd, "user.v", &value, sizeof(value), 0),
+			 "a wrong attribute is noticed\n");
+	ksft_test_result(all_as_promised() && !futimens(fd, other) && !all_as_promised() &&
+			 !futimens(fd, times), "a wrong time is noticed\n");
+	ksft_test_result(all_as_promised() && pwrite(data_fd, &wrong, 1, 700) == 1 &&
+			 !all_as_promised() && pwrite(data_fd, &byte, 1, 700) == 1,
+			 "a wrong byte is noticed\n");
 	ksft_test_result(all_as_promised() && !unlink(path_of(1)) && !all_as_promised(),
 			 "a missing file is noticed\n");
 	close(fd);
+	close(data_fd);
 	umount_dev();
+
+	/* The same load twice, but once without the aliases. */
+	shared->failed = 0;
+	memset(shared->now, 0, sizeof(shared->now));
+	make_roots();
+	begin_journal();
+	ksft_test_result(load(1, NO_LOG_FLUSH), "a load that does all\n");
+	memset(shared->counts, 0, sizeof(shared->counts));
+	memset(shared->now, 0, sizeof(shared->now));
+	without_aliases = true;
+	patience = 3;
+	make_roots();
+	begin_journal();
+	ksft_test_result(!load(1, NO_LOG_FLUSH) && !shared->failed && !shared->counts[ALIASED],
+			 "a load that makes no aliases is noticed\n");
 	ksft_finished();
 }
 
 int main(int argc, char **argv)
 {
-	unsigned int done, until = 0, reset_every = 10, pending;
+	unsigned int done, until = 0, reset_every = 10, kill_every = 0, pending;
 	bool good = true, test_self = false;
 	int i, kmsg;
 
@@ -694,6 +788,8 @@ int main(int argc, char **argv)
 			until = parse_number(argv[i], argv[i + 1]);
 		else if (!strcmp(argv[i], "--reset-every"))
 			reset_every = parse_number(argv[i], argv[i + 1]);
+		else if (!strcmp(argv[i], "--kill-every"))
+			kill_every = parse_number(argv[i], argv[i + 1]);
 		else if (!strcmp(argv[i], "--seed"))
 			seed = parse_number(argv[i], argv[i + 1]);
 		else
@@ -725,7 +821,10 @@ int main(int argc, char **argv)
 			if (done >= until)
 				break;
 			begin_journal();
-			pending = (done + 1) % reset_every ? 1 + done % 2 : RESET;
+			if (kill_every && !((done + 1) % kill_every))
+				pending = KILL;
+			else
+				pending = (done + 1) % reset_every ? 1 + done % 2 : RESET;
 			set_number("pending", pending);
 			good = load(done + 1, pending);
 		}
