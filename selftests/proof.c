@@ -71,8 +71,7 @@ static void check_refused(struct __test_metadata *_metadata)
 {
 	EXPECT_EQ(-EBADE, alias_file("alias", "donor", KEEP));
 	EXPECT_EQ(-EBADE, alias_file("donor", "alias", KEEP));
-	EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
-	EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
+	check_untouched(_metadata, "alias", "donor");
 }
 
 TEST_F(fs, holes)
@@ -733,10 +732,7 @@ static void check_failing_write(struct __test_metadata *_metadata,
 	close(fd);
 	for (i = 0; i < 2; i++) {
 		EXPECT_EQ(-EBUSY, alias_file("alias", "donor", KEEP));
-		EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
-		EXPECT_EQ(ORDINARY, state_of(_metadata, "donor"));
-		EXPECT_EQ(0, try_open("alias", O_RDWR));
-		EXPECT_EQ(0, try_open("donor", O_RDWR));
+		check_untouched(_metadata, "alias", "donor");
 	}
 	/* The error is for who opens the file to ask whether all is well. */
 	fd = xopen(_metadata, name, O_RDONLY);
