@@ -5,14 +5,20 @@
  */
 
 #include <limits.h>
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdalign.h>
+#include <linux/aio_abi.h>
 #include <linux/falloc.h>
 #include <linux/fuse.h>
 #include <sys/eventfd.h>
+#include <sys/sendfile.h>
+#include <sys/socket.h>
 #include <sys/uio.h>
 
 #include "common.h"
+#include "uring.h"
 
 static void write_blocks(struct __test_metadata *_metadata, const char *name,
 			 size_t block, size_t n, unsigned int seed)
@@ -361,14 +367,24 @@ TEST_F(fs, deduped_in_pieces)
 #define FUSE_UNKNOWN_REQUEST (-38)
 
 /*
- * A FUSE file served by the test, which is read with direct I/O and answers
- * when it is told to: the reader's pages stay pinned as long as the test likes.
+ * A FUSE file served by the test, which is read and written with direct I/O and
+ * answers when it is told to: the pages of who reads or writes stay pinned as
+ * long as the test likes.
  */
 struct slow_file {
 	int dev;		/* /dev/fuse */
-	int reading;		/* eventfd: the read request is here */
+	int reading;		/* eventfd: the request is here */
 	int answer;		/* eventfd: answer it now */
+	unsigned char *written;	/* what the server got to be written */
+	/* What it reads as, at once and into its page cache, if not NULL */
+	const struct gift *gift;
 	pid_t server;
+};
+
+/* The first page of another file: from @fd, or, if not NULL, mapped at @map */
+struct gift {
+	int fd;
+	void *map;
 };
 
 #define SLOW_BYTE 0xa5
@@ -385,12 +401,44 @@ static bool fuse_answer(struct slow_file *slow, struct fuse_in_header *in,
 	return writev(slow->dev, iov, 2) == out.len;
 }
 
+/* As above, with a page that FUSE is invited to take for its own. */
+static bool fuse_give(struct slow_file *slow, struct fuse_in_header *in)
+{
+	const size_t len = sizeof(struct fuse_out_header) + BLK;
+	struct fuse_out_header out = { .len = len, .unique = in->unique };
+	struct iovec iov = { slow->gift->map, BLK };
+	loff_t offset = 0;
+	int pipes[2];
+	bool given;
+
+	if (pipe(pipes) || write(pipes[1], &out, sizeof(out)) != sizeof(out))
+		return false;
+	if (iov.iov_base)
+		given = vmsplice(pipes[1], &iov, 1, SPLICE_F_GIFT) == BLK;
+	else
+		given = splice(slow->gift->fd, &offset, pipes[1], NULL, BLK,
+			       0) == BLK;
+	given = given && splice(pipes[0], NULL, slow->dev, NULL, len,
+				SPLICE_F_MOVE) == len;
+	close(pipes[0]);
+	close(pipes[1]);
+	return given;
+}
+
+/* Tell that there is a request, and wait until it may be answered. */
+static bool wait_for_answer(struct slow_file *slow)
+{
+	__u64 one = 1;
+
+	return write(slow->reading, &one, 8) == 8 &&
+	       read(slow->answer, &one, 8) == 8;
+}
+
 static void serve_slow_file(struct slow_file *slow)
 {
 	static char request[FUSE_MIN_READ_BUFFER * 2];
 	struct fuse_in_header *in = (void *)request;
 	static char data[BLK];
-	__u64 one = 1;
 
 	memset(data, SLOW_BYTE, sizeof(data));
 	while (read(slow->dev, request, sizeof(request)) > 0) {
@@ -399,7 +447,7 @@ static void serve_slow_file(struct slow_file *slow)
 			struct fuse_init_out out = {
 				.major = FUSE_KERNEL_VERSION,
 				.minor = FUSE_KERNEL_MINOR_VERSION,
-				.max_write = BLK,
+				.max_readahead = BLK, .max_write = BLK,
 			};
 			fuse_answer(slow, in, 0, &out, sizeof(out));
 			break;
@@ -408,26 +456,49 @@ static void serve_slow_file(struct slow_file *slow)
 			struct fuse_attr_out out = {
 				.attr = {
 					.ino = FUSE_ROOT_ID, .size = BLK,
-					.mode = S_IFREG | 0400, .nlink = 1,
+					.mode = S_IFREG | 0600, .nlink = 1,
 				},
 			};
 			fuse_answer(slow, in, 0, &out, sizeof(out));
 			break;
 		}
 		case FUSE_OPEN: {
+			const struct fuse_open_in *open = (void *)(in + 1);
+			struct pollfd dev = {
+				.fd = slow->dev, .events = POLLIN,
+			};
 			struct fuse_open_out out = {
 				/* A close need not wait for the answer. */
-				.open_flags = FOPEN_DIRECT_IO | FOPEN_NOFLUSH,
+				.open_flags = FOPEN_NOFLUSH |
+					(slow->gift ? 0 : FOPEN_DIRECT_IO),
 			};
+			bool writes = (open->flags & O_ACCMODE) == O_WRONLY;
+
 			fuse_answer(slow, in, 0, &out, sizeof(out));
+			/* Reading the request copies the writer's pages. */
+			if (writes && (poll(&dev, 1, -1) != 1 ||
+				       !wait_for_answer(slow)))
+				return;
 			break;
 		}
 		case FUSE_READ:
-			if (write(slow->reading, &one, 8) != 8 ||
-			    read(slow->answer, &one, 8) != 8)
+			if (slow->gift) {
+				if (!fuse_give(slow, in))
+					return;
+				break;
+			}
+			if (!wait_for_answer(slow))
 				return;
 			fuse_answer(slow, in, 0, data, sizeof(data));
 			break;
+		case FUSE_WRITE: {
+			const struct fuse_write_in *write = (void *)(in + 1);
+			struct fuse_write_out out = { .size = write->size };
+
+			memcpy(slow->written, write + 1, write->size);
+			fuse_answer(slow, in, 0, &out, sizeof(out));
+			break;
+		}
 		case FUSE_RELEASE:
 			fuse_answer(slow, in, 0, NULL, 0);
 			break;
@@ -451,6 +522,9 @@ static void slow_file_begin(struct __test_metadata *_metadata,
 	char options[128];
 
 	make_file(_metadata, "slow", 0, 0);
+	slow->written = mmap(NULL, BLK, PROT_READ | PROT_WRITE,
+			     MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ASSERT_NE(MAP_FAILED, slow->written);
 	slow->dev = xopen(_metadata, "/dev/fuse", O_RDWR);
 	slow->reading = eventfd(0, EFD_CLOEXEC);
 	slow->answer = eventfd(0, EFD_CLOEXEC);
@@ -458,7 +532,7 @@ static void slow_file_begin(struct __test_metadata *_metadata,
 	ASSERT_LE(0, slow->answer);
 	snprintf(options, sizeof(options),
 		 "fd=%d,rootmode=%o,user_id=0,group_id=0", slow->dev,
-		 S_IFREG | 0400);
+		 S_IFREG | 0600);
 	ASSERT_EQ(0, mount("slow", "slow", "fuse", 0, options)) {
 		TH_LOG("mount fuse: %s", strerror(errno));
 	}
@@ -478,23 +552,101 @@ static void slow_file_end(struct __test_metadata *_metadata,
 	/* The server's read fails with ENODEV. */
 	ASSERT_EQ(0, umount("slow"));
 	ASSERT_EQ(0, child_result(_metadata, slow->server));
+	ASSERT_EQ(0, munmap(slow->written, BLK));
 	close(slow->reading);
 	close(slow->answer);
 }
 
-struct slow_read {
-	int fd;
+static void answer_now(struct __test_metadata *_metadata, struct slow_file *slow)
+{
+	__u64 one = 1;
+
+	ASSERT_EQ(8, write(slow->answer, &one, 8));
+}
+
+/*
+ * How the slow file is read or written: by a thread that waits in there; or by a
+ * request of io_submit(2) or io_uring, which is on its own.  These read a loop
+ * device over it, for FUSE would make its callers wait all the same.
+ */
+enum slow_how { READ, WRITE, AIO_READ, URING_READ };
+
+/* One block of the slow file on its way to or from @buffer. */
+struct slow_io {
+	enum slow_how how;
+	int fd, loop;
 	void *buffer;
 	ssize_t result;
 	pthread_t thread;
+	aio_context_t context;
 };
 
-static void *do_slow_read(void *arg)
+static void *do_slow_io(void *arg)
 {
-	struct slow_read *r = arg;
+	struct slow_io *io = arg;
+	struct io_uring_sqe sqe = {
+		.opcode = IORING_OP_READ, .fd = io->fd,
+		.addr = (unsigned long)io->buffer, .len = BLK,
+	};
 
-	r->result = read(r->fd, r->buffer, BLK);
+	io->result = io->how == READ ? read(io->fd, io->buffer, BLK) :
+		     io->how == WRITE ? write(io->fd, io->buffer, BLK) :
+		     uring(&sqe);
 	return NULL;
+}
+
+/* Begin, and wait until the server has the request. */
+static void slow_io_begin(struct __test_metadata *_metadata,
+			  struct slow_file *slow, struct slow_io *io)
+{
+	struct stat st;
+	char dev[64];
+	__u64 count;
+
+	/* FUSE learns the size that the device is to have when it is asked. */
+	ASSERT_EQ(0, stat("slow", &st));
+	io->loop = -1;
+	io->fd = xopen(_metadata, "slow",
+		       io->how == WRITE ? O_WRONLY : O_RDONLY);
+	if (io->how == AIO_READ || io->how == URING_READ) {
+		io->loop = attach_loop(_metadata, io->fd, dev);
+		close(io->fd);
+		io->fd = xopen(_metadata, dev, O_RDONLY | O_DIRECT);
+	}
+	if (io->how == AIO_READ) {
+		struct iocb cb = {
+			.aio_lio_opcode = IOCB_CMD_PREAD, .aio_fildes = io->fd,
+			.aio_buf = (unsigned long)io->buffer, .aio_nbytes = BLK,
+		};
+		struct iocb *cbs = &cb;
+
+		io->context = 0;
+		ASSERT_EQ(0, syscall(__NR_io_setup, 1, &io->context));
+		ASSERT_EQ(1, syscall(__NR_io_submit, io->context, 1, &cbs));
+	} else {
+		ASSERT_EQ(0, pthread_create(&io->thread, NULL, do_slow_io, io));
+	}
+	ASSERT_EQ(8, read(slow->reading, &count, 8));
+}
+
+/* Let the server answer, and wait until that has been done. */
+static void slow_io_end(struct __test_metadata *_metadata,
+			struct slow_file *slow, struct slow_io *io)
+{
+	struct io_event event = {};
+
+	answer_now(_metadata, slow);
+	if (io->how == AIO_READ) {
+		ASSERT_EQ(1, syscall(__NR_io_getevents, io->context, 1, 1,
+				     &event, NULL));
+		io->result = event.res;
+		ASSERT_EQ(0, syscall(__NR_io_destroy, io->context));
+	} else {
+		ASSERT_EQ(0, pthread_join(io->thread, NULL));
+	}
+	ASSERT_EQ(BLK, io->result);
+	close(io->fd);
+	close(io->loop);
 }
 
 /* Deduplicate all of @name with @from, an equal file. */
@@ -532,15 +684,15 @@ static void check_late_write(struct __test_metadata *_metadata, int n)
  * must stay, what the blocks have.  If the target is "second", it becomes one
  * more alias, of a donor that keeps the pages that it has in memory.
  */
-static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
-		       const char *target, const char *other)
+static void late_write(struct __test_metadata *_metadata, enum slow_how how,
+		       enum sharing sharing, const char *target,
+		       const char *other)
 {
 	const bool second = !strcmp(target, "second");
 	const int n = second ? 3 : 2;
-	struct slow_file slow;
-	struct slow_read reader;
+	struct slow_file slow = {};
+	struct slow_io reader = { .how = how };
 	unsigned char *map;
-	__u64 one = 1;
 	int fd, old;
 
 	make_file(_metadata, target, PAIR_SIZE, 1);
@@ -549,11 +701,8 @@ static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
 	fd = xopen(_metadata, target, O_RDWR);
 	map = mmap(NULL, PAIR_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	ASSERT_NE(MAP_FAILED, map);
-	reader.fd = xopen(_metadata, "slow", O_RDONLY);
 	reader.buffer = map + 5 * BLK;
-	ASSERT_EQ(0, pthread_create(&reader.thread, NULL, do_slow_read,
-				    &reader));
-	ASSERT_EQ(8, read(slow.reading, &one, 8));
+	slow_io_begin(_metadata, &slow, &reader);
 	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
 	close(fd);
 
@@ -586,11 +735,7 @@ static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
 	/* Have the pages in memory before the late write. */
 	check_late_write(_metadata, n);
 
-	one = 1;
-	ASSERT_EQ(8, write(slow.answer, &one, 8));
-	ASSERT_EQ(0, pthread_join(reader.thread, NULL));
-	ASSERT_EQ(BLK, reader.result);
-	close(reader.fd);
+	slow_io_end(_metadata, &slow, &reader);
 	slow_file_end(_metadata, &slow);
 
 	EXPECT_TRUE(fd_has(_metadata, old, 0, PAIR_SIZE, 1));
@@ -609,42 +754,277 @@ static void late_write(struct __test_metadata *_metadata, enum sharing sharing,
 /* An attacker's file as the donor of a victim's. */
 TEST_F(fs, late_write_donor)
 {
-	late_write(_metadata, CLONE, "donor", "alias");
+	late_write(_metadata, READ, CLONE, "donor", "alias");
 }
 
 TEST_F(fs, late_write_donor_dedupe_from)
 {
-	late_write(_metadata, DEDUPE_FROM_TARGET, "donor", "alias");
+	late_write(_metadata, READ, DEDUPE_FROM_TARGET, "donor", "alias");
 }
 
 TEST_F(fs, late_write_donor_dedupe_into)
 {
-	late_write(_metadata, DEDUPE_INTO_TARGET, "donor", "alias");
+	late_write(_metadata, READ, DEDUPE_INTO_TARGET, "donor", "alias");
 }
 
 TEST_F(fs, late_write_alias)
 {
-	late_write(_metadata, CLONE, "alias", "donor");
+	late_write(_metadata, READ, CLONE, "alias", "donor");
 }
 
 TEST_F(fs, late_write_alias_dedupe_from)
 {
-	late_write(_metadata, DEDUPE_FROM_TARGET, "alias", "donor");
+	late_write(_metadata, READ, DEDUPE_FROM_TARGET, "alias", "donor");
 }
 
 TEST_F(fs, late_write_alias_dedupe_into)
 {
-	late_write(_metadata, DEDUPE_INTO_TARGET, "alias", "donor");
+	late_write(_metadata, READ, DEDUPE_INTO_TARGET, "alias", "donor");
 }
 
 TEST_F(fs, late_write_second_alias)
 {
-	late_write(_metadata, CLONE, "second", "donor");
+	late_write(_metadata, READ, CLONE, "second", "donor");
 }
 
 TEST_F(fs, late_write_second_alias_dedupe_into)
 {
-	late_write(_metadata, DEDUPE_INTO_TARGET, "second", "donor");
+	late_write(_metadata, READ, DEDUPE_INTO_TARGET, "second", "donor");
+}
+
+/* The same with requests that nobody waits for. */
+TEST_F(fs, late_write_aio_donor)
+{
+	late_write(_metadata, AIO_READ, CLONE, "donor", "alias");
+}
+
+TEST_F(fs, late_write_aio_donor_dedupe_from)
+{
+	late_write(_metadata, AIO_READ, DEDUPE_FROM_TARGET, "donor", "alias");
+}
+
+TEST_F(fs, late_write_aio_donor_dedupe_into)
+{
+	late_write(_metadata, AIO_READ, DEDUPE_INTO_TARGET, "donor", "alias");
+}
+
+TEST_F(fs, late_write_aio_alias)
+{
+	late_write(_metadata, AIO_READ, CLONE, "alias", "donor");
+}
+
+TEST_F(fs, late_write_aio_alias_dedupe_from)
+{
+	late_write(_metadata, AIO_READ, DEDUPE_FROM_TARGET, "alias", "donor");
+}
+
+TEST_F(fs, late_write_aio_alias_dedupe_into)
+{
+	late_write(_metadata, AIO_READ, DEDUPE_INTO_TARGET, "alias", "donor");
+}
+
+TEST_F(fs, late_write_aio_second_alias)
+{
+	late_write(_metadata, AIO_READ, CLONE, "second", "donor");
+}
+
+TEST_F(fs, late_write_aio_second_alias_dedupe_into)
+{
+	late_write(_metadata, AIO_READ, DEDUPE_INTO_TARGET, "second", "donor");
+}
+
+TEST_F(fs, late_write_uring_donor)
+{
+	late_write(_metadata, URING_READ, CLONE, "donor", "alias");
+}
+
+TEST_F(fs, late_write_uring_alias)
+{
+	late_write(_metadata, URING_READ, CLONE, "alias", "donor");
+}
+
+TEST_F(fs, late_write_uring_second_alias)
+{
+	late_write(_metadata, URING_READ, CLONE, "second", "donor");
+}
+
+/* Who has pages of an alias, and reads them late */
+enum holder { BY_SOCKET, BY_PIPE, BY_DIRECT_WRITE };
+
+/*
+ * What somebody took of an alias without copying must stay as it was when the
+ * alias is none any more and its donor is written to.
+ */
+static void late_read(struct __test_metadata *_metadata, enum holder holder)
+{
+	static unsigned char buf[PAIR_SIZE];
+	struct slow_io writer = { .how = WRITE };
+	const bool direct = holder == BY_DIRECT_WRITE;
+	const size_t len = direct ? BLK : PAIR_SIZE;
+	struct slow_file slow = {};
+	int ends[2] = { -1, -1 };
+	unsigned char *map;
+	struct iovec iov;
+	ssize_t got, n;
+	int fd;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	if (direct)
+		slow_file_begin(_metadata, &slow);
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	map = map_file(_metadata, "alias", PAIR_SIZE);
+	switch (holder) {
+	case BY_SOCKET:
+		ASSERT_EQ(0, socketpair(AF_UNIX, SOCK_STREAM, 0, ends));
+		ASSERT_EQ(PAIR_SIZE, sendfile(ends[1], fd, NULL, PAIR_SIZE));
+		break;
+	case BY_PIPE:
+		ASSERT_EQ(0, pipe(ends));
+		iov = (struct iovec){ map, PAIR_SIZE };
+		ASSERT_EQ(PAIR_SIZE, vmsplice(ends[1], &iov, 1, 0));
+		break;
+	case BY_DIRECT_WRITE:
+		writer.buffer = map;
+		slow_io_begin(_metadata, &slow, &writer);
+		break;
+	}
+	ASSERT_EQ(0, munmap(map, PAIR_SIZE));
+	close(fd);
+	ASSERT_EQ(0, release_file("alias"));
+	ASSERT_EQ(ORDINARY, state_of(_metadata, "donor"));
+
+	write_blocks(_metadata, "donor", 0, PAIR_BLOCKS, 7);
+	if (direct) {
+		slow_io_end(_metadata, &slow, &writer);
+		memcpy(buf, slow.written, BLK);
+		slow_file_end(_metadata, &slow);
+	}
+	for (got = 0; !direct && got < (ssize_t)PAIR_SIZE; got += n) {
+		n = read(ends[0], buf + got, PAIR_SIZE - got);
+		ASSERT_LT(0, n);
+	}
+	EXPECT_TRUE(map_has(buf, len, 1));
+	close(ends[0]);
+	close(ends[1]);
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 7));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
+}
+
+TEST_F(fs, late_read_socket)
+{
+	late_read(_metadata, BY_SOCKET);
+}
+
+TEST_F(fs, late_read_vmsplice)
+{
+	late_read(_metadata, BY_PIPE);
+}
+
+TEST_F(fs, late_read_direct_write)
+{
+	late_read(_metadata, BY_DIRECT_WRITE);
+}
+
+/* Is @name still the file of seed 1, in memory and on the disk? */
+static bool is_intact(struct __test_metadata *_metadata, const char *name)
+{
+	static alignas(BLK) unsigned char buf[PAIR_SIZE];
+	int fd = xopen(_metadata, name, O_RDONLY | O_DIRECT);
+
+	ASSERT_EQ(PAIR_SIZE, pread(fd, buf, PAIR_SIZE, 0));
+	close(fd);
+	return map_has(buf, PAIR_SIZE, 1) &&
+	       file_has(_metadata, name, PAIR_SIZE, 1);
+}
+
+/* How a page gets into a pipe, whence FUSE may move it into its page cache. */
+enum giving {
+	SPLICED,		/* which is possible, */
+	SPLICED_MAPPED,		/* but not if others use it, */
+	GIVEN_MAPPED,		/* be it given away by who has it mapped */
+};
+
+/*
+ * Only FUSE takes pages away from the page caches of others.  A file may lose its
+ * page so, as by reclaim, and must not see what is written to that afterwards.
+ */
+static void page_stolen(struct __test_metadata *_metadata, const char *name,
+			enum giving giving)
+{
+	struct gift gift = {};
+	struct slow_file slow = { .gift = &gift };
+	unsigned char *map, *stolen;
+	__u64 frame;
+	int fd;
+
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	gift.fd = xopen(_metadata, name, O_RDONLY);
+	map = map_file(_metadata, name, BLK);
+	/* FUSE wants single pages, which nobody is about to note the use of. */
+	ASSERT_EQ(0, madvise(map, BLK, MADV_RANDOM));
+	frame = frame_of(_metadata, map);
+	/* Leaves what is mapped where it is, but gives up other references. */
+	drop_caches(_metadata, "1");
+	ASSERT_EQ(frame, frame_of(_metadata, map));
+	if (giving == SPLICED)
+		ASSERT_EQ(0, munmap(map, BLK));
+	if (giving == GIVEN_MAPPED)
+		gift.map = map;
+	slow_file_begin(_metadata, &slow);
+
+	fd = xopen(_metadata, "slow", O_RDWR);
+	EXPECT_TRUE(fd_has(_metadata, fd, 0, BLK, 1));
+	stolen = map_file(_metadata, "slow", BLK);
+	EXPECT_EQ(giving == SPLICED, frame_of(_metadata, stolen) == frame);
+	EXPECT_TRUE(is_intact(_metadata, "alias"));
+	write_pattern(_metadata, fd, 0, BLK, 2);
+	EXPECT_EQ(0, fsync(fd));
+	EXPECT_TRUE(map_has(stolen, BLK, 2));
+	EXPECT_TRUE(map_has(slow.written, BLK, 2));
+	EXPECT_TRUE(is_intact(_metadata, "alias"));
+	EXPECT_TRUE(is_intact(_metadata, "donor"));
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+	EXPECT_EQ(DONOR, state_of(_metadata, "donor"));
+	if (giving != SPLICED) {
+		EXPECT_TRUE(map_has(map, BLK, 1));
+		EXPECT_EQ(frame, frame_of(_metadata, map));
+		ASSERT_EQ(0, munmap(map, BLK));
+	}
+	ASSERT_EQ(0, munmap(stolen, BLK));
+	close(fd);
+	close(gift.fd);
+	slow_file_end(_metadata, &slow);
+
+	drop_caches(_metadata, "3");
+	EXPECT_TRUE(is_intact(_metadata, "alias"));
+	EXPECT_TRUE(is_intact(_metadata, "donor"));
+}
+
+TEST_F(fs, page_stolen)
+{
+	page_stolen(_metadata, "alias", SPLICED);
+}
+
+TEST_F(fs, page_stolen_mapped)
+{
+	page_stolen(_metadata, "alias", SPLICED_MAPPED);
+}
+
+TEST_F(fs, page_stolen_given)
+{
+	page_stolen(_metadata, "alias", GIVEN_MAPPED);
+}
+
+TEST_F(fs, page_stolen_of_donor)
+{
+	page_stolen(_metadata, "donor", SPLICED);
+}
+
+TEST_F(fs, page_stolen_of_donor_mapped)
+{
+	page_stolen(_metadata, "donor", SPLICED_MAPPED);
 }
 
 /*
