@@ -32,6 +32,8 @@ struct try {
 	int second;		/* another alias of the same donor */
 	int other;		/* an ordinary file of the same content */
 	int shifted;		/* the same content, a block later; ordinary too */
+	void *shared;		/* a block of the file, mapped for reading */
+	unsigned char *private;	/* two blocks, the second one written to */
 	int arg;
 };
 
@@ -548,6 +550,47 @@ static int vmsplice_to_map(struct try *t)
 	return err;
 }
 
+/* io_uring could write later, and often, to what it has registered. */
+static int uring_register(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+	struct iovec iov = { map_fd(t, PROT_READ), BLK };
+	struct io_uring_params p = {};
+	int fd, err;
+
+	fd = syscall(__NR_io_uring_setup, 1, &p);
+	ASSERT_LE(0, fd);
+	err = result(syscall(__NR_io_uring_register, fd,
+			     IORING_REGISTER_BUFFERS, &iov, 1));
+	close(fd);
+	munmap(iov.iov_base, BLK);
+	return err;
+}
+
+/* The same with what was mapped when the descriptors were opened */
+
+static int mprotect_earlier(struct try *t)
+{
+	return result(mprotect(t->shared, BLK, PROT_READ | PROT_WRITE));
+}
+
+static int read_to_earlier(struct try *t)
+{
+	return result(pread(t->shifted, t->shared, BLK, 0));
+}
+
+/* Writing makes a copy, and giving it up leaves what the file has. */
+static int write_earlier(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+
+	memcpy(t->private, junk, BLK);
+	EXPECT_EQ(0, madvise(t->private, BLK, MADV_DONTNEED));
+	EXPECT_EQ(pattern(1, 0), t->private[0]);
+	EXPECT_EQ(pattern(1, BLK - 1), t->private[BLK - 1]);
+	return 0;
+}
+
 static int proc_mem_write(struct try *t)
 {
 	struct __test_metadata *_metadata = t->_metadata;
@@ -621,27 +664,12 @@ static int append_to_pipe_page(struct try *t)
 	return 0;
 }
 
-static int gift(struct try *t)
-{
-	struct __test_metadata *_metadata = t->_metadata;
-	struct iovec iov = { map_fd(t, PROT_READ), BLK };
-	int fd = xopen(_metadata, "gift", O_RDWR | O_TRUNC);
-	loff_t offset = 0;
-	int pipes[2];
-
-	ASSERT_EQ(0, pipe(pipes));
-	ASSERT_EQ(BLK, vmsplice(pipes[1], &iov, 1, SPLICE_F_GIFT));
-	ASSERT_EQ(BLK, splice(pipes[0], NULL, fd, &offset, BLK,
-			      SPLICE_F_MOVE));
-	ASSERT_EQ(BLK, pwrite(fd, junk, BLK, 0));
-	close_pipe(pipes);
-	close(fd);
-	munmap(iov.iov_base, BLK);
-	return 0;
-}
-
-#define ROOT 1
-#define XFS 2
+/* Who can make an attempt, and where */
+#define ROOT 1			/* others get EPERM */
+#define XFS 2			/* which has it alone */
+#define OWNER 4			/* and root; others get EPERM */
+#define MODE 8			/* who may write to it; others get EACCES */
+#define MODE_EPERM 16		/* the same, but EPERM */
 
 /*
  * What is tried, and how it ends on an ordinary file and on a frozen one.  Where
@@ -656,31 +684,33 @@ static const struct attempt {
 	int (*try)(struct try *t);
 	int arg;
 	int ordinary, frozen;
-	int only;		/* ROOT: others get EPERM; XFS has it alone */
+	int only;		/* ROOT, XFS ...; 0: everybody, everywhere */
 } attempts[] = {
-	{ "open O_WRONLY", open_name, O_WRONLY, 0, -ETXTBSY, 0 },
-	{ "open O_RDWR", open_name, O_RDWR, 0, -ETXTBSY, 0 },
-	{ "open O_APPEND", open_name, O_RDWR | O_APPEND, 0, -ETXTBSY, 0 },
-	{ "open O_DIRECT", open_name, O_RDWR | O_DIRECT, 0, -ETXTBSY, 0 },
+	{ "open O_WRONLY", open_name, O_WRONLY, 0, -ETXTBSY, MODE },
+	{ "open O_RDWR", open_name, O_RDWR, 0, -ETXTBSY, MODE },
+	{ "open O_APPEND", open_name, O_RDWR | O_APPEND, 0, -ETXTBSY, MODE },
+	{ "open O_DIRECT", open_name, O_RDWR | O_DIRECT, 0, -ETXTBSY, MODE },
 	{ "open O_TRUNC", open_name, O_WRONLY | O_CREAT | O_TRUNC,
-	  0, -ETXTBSY, 0 },
-	{ "open O_RDONLY | O_TRUNC", open_name, O_TRUNC, 0, -ETXTBSY, 0 },
+	  0, -ETXTBSY, MODE },
+	{ "open O_RDONLY | O_TRUNC", open_name, O_TRUNC, 0, -ETXTBSY, MODE },
 	{ "open for ioctl, O_TRUNC", open_name, O_ACCMODE | O_TRUNC,
-	  0, -ETXTBSY, 0 },
-	{ "/proc/self/fd O_RDWR", open_proc_fd, O_RDWR, 0, -ETXTBSY, 0 },
-	{ "/proc/self/fd O_TRUNC", open_proc_fd, O_TRUNC, 0, -ETXTBSY, 0 },
+	  0, -ETXTBSY, MODE },
+	{ "/proc/self/fd O_RDWR", open_proc_fd, O_RDWR, 0, -ETXTBSY, MODE },
+	{ "/proc/self/fd O_TRUNC", open_proc_fd, O_TRUNC, 0, -ETXTBSY, MODE },
 	{ "/proc/self/map_files", open_proc_map, O_RDWR, 0, -ETXTBSY, ROOT },
 	{ "open_by_handle_at", open_handle, O_RDWR, 0, -ETXTBSY, ROOT },
-	{ "XFS_IOC_OPEN_BY_HANDLE", open_xfs_handle, O_RDWR, 0, -ETXTBSY, ROOT | XFS },
-	{ "io_uring openat", uring_open, O_RDWR, 0, -ETXTBSY, 0 },
-	{ "io_uring openat O_TRUNC", uring_open, O_TRUNC, 0, -ETXTBSY, 0 },
-	{ "truncate to nothing", truncate_name, 0, 0, -ETXTBSY, 0 },
-	{ "truncate", truncate_name, PAIR_SIZE / 2 + 1, 0, -ETXTBSY, 0 },
-	{ "truncate to its size", truncate_name, PAIR_SIZE, 0, -ETXTBSY, 0 },
-	{ "truncate to more", truncate_name, 2 * PAIR_SIZE, 0, -ETXTBSY, 0 },
+	{ "XFS_IOC_OPEN_BY_HANDLE", open_xfs_handle, O_RDWR,
+	  0, -ETXTBSY, ROOT | XFS },
+	{ "io_uring openat", uring_open, O_RDWR, 0, -ETXTBSY, MODE },
+	{ "io_uring openat O_TRUNC", uring_open, O_TRUNC, 0, -ETXTBSY, MODE },
+	{ "truncate to nothing", truncate_name, 0, 0, -ETXTBSY, MODE },
+	{ "truncate", truncate_name, PAIR_SIZE / 2 + 1, 0, -ETXTBSY, MODE },
+	{ "truncate to its size", truncate_name, PAIR_SIZE, 0, -ETXTBSY, MODE },
+	{ "truncate to more", truncate_name, 2 * PAIR_SIZE, 0, -ETXTBSY, MODE },
 
 	{ "ftruncate", do_ftruncate, 0, -EINVAL, -EINVAL, 0 },
-	{ "ftruncate to more", do_ftruncate, 2 * PAIR_SIZE, -EINVAL, -EINVAL, 0 },
+	{ "ftruncate to more", do_ftruncate, 2 * PAIR_SIZE,
+	  -EINVAL, -EINVAL, 0 },
 	{ "pwrite", do_pwrite, 0, -EBADF, -EBADF, 0 },
 	{ "pwrite behind the end", do_pwrite, PAIR_SIZE, -EBADF, -EBADF, 0 },
 	{ "pwritev2 RWF_APPEND", do_pwritev2, RWF_APPEND, -EBADF, -EBADF, 0 },
@@ -719,38 +749,51 @@ static const struct attempt {
 	{ "FICLONE", clone_into, 0, -EBADF, -EBADF, 0 },
 	{ "FICLONERANGE", clone_range_into, 0, -EBADF, -EBADF, 0 },
 	/* The one way that needs no write access to the file. */
-	{ "dedupe", dedupe_into, 0, 0, -ETXTBSY, 0 },
-	{ "dedupe in the middle", dedupe_into, 3 * BLK, 0, -ETXTBSY, 0 },
-	{ "dedupe at the end", dedupe_into, PAIR_SIZE - BLK, 0, -ETXTBSY, 0 },
-	{ "dedupe, other offset", dedupe_shifted_into, 0, 0, -ETXTBSY, 0 },
+	{ "dedupe", dedupe_into, 0, 0, -ETXTBSY, MODE_EPERM },
+	{ "dedupe in the middle", dedupe_into, 3 * BLK,
+	  0, -ETXTBSY, MODE_EPERM },
+	{ "dedupe at the end", dedupe_into, PAIR_SIZE - BLK,
+	  0, -ETXTBSY, MODE_EPERM },
+	{ "dedupe, other offset", dedupe_shifted_into, 0,
+	  0, -ETXTBSY, MODE_EPERM },
 	{ "dedupe, other offset in the middle", dedupe_shifted_into, 5 * BLK,
-	  0, -ETXTBSY, 0 },
-	{ "dedupe from its peer", dedupe_peer_into, BLK, 0, -ETXTBSY, 0 },
-	{ "dedupe from another alias", dedupe_second_into, BLK, 0, -ETXTBSY, 0 },
+	  0, -ETXTBSY, MODE_EPERM },
+	{ "dedupe from its peer", dedupe_peer_into, BLK,
+	  0, -ETXTBSY, MODE_EPERM },
+	{ "dedupe from another alias", dedupe_second_into, BLK,
+	  0, -ETXTBSY, MODE_EPERM },
 	/* EBADE is dedupe() telling that the bytes differ. */
 	{ "dedupe from its peer, other offset", dedupe_peer_into, 2 * BLK,
-	  -EBADE, -ETXTBSY, 0 },
+	  -EBADE, -ETXTBSY, MODE_EPERM },
 	{ "dedupe from another alias, other offset", dedupe_second_into, 0,
-	  -EBADE, -ETXTBSY, 0 },
-	{ "dedupe within", dedupe_within, 4 * BLK, -EBADE, -ETXTBSY, 0 },
+	  -EBADE, -ETXTBSY, MODE_EPERM },
+	{ "dedupe within", dedupe_within, 4 * BLK,
+	  -EBADE, -ETXTBSY, MODE_EPERM },
 	{ "dedupe from it", dedupe_from, 0, 0, 0, 0 },
 	{ "dedupe from it, other offset", dedupe_from_shifted, 0, 0, 0, 0 },
 
 	{ "XFS_IOC_SWAPEXT, as target", do_swapext, true, -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_SWAPEXT", do_swapext, false, -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_EXCHANGE_RANGE", do_exchange, true, -EBADF, -EBADF, XFS },
-	{ "XFS_IOC_EXCHANGE_RANGE, given", do_exchange, false, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_EXCHANGE_RANGE, given", do_exchange, false,
+	  -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_COMMIT_RANGE", do_commit, true, -EBADF, -EBADF, XFS },
-	{ "XFS_IOC_COMMIT_RANGE, given", do_commit, false, -EBADF, -EBADF, XFS },
+	{ "XFS_IOC_COMMIT_RANGE, given", do_commit, false,
+	  -EBADF, -EBADF, XFS },
 	{ "XFS_IOC_FREE_EOFBLOCKS", free_eofblocks, 0, 0, 0, ROOT | XFS },
 	/* XFS refuses these for files with blocks. */
-	{ "realtime flag", set_xflags, FS_XFLAG_REALTIME, -EINVAL, -EINVAL, XFS },
-	{ "extent size", set_xflags, FS_XFLAG_EXTSIZE, -EINVAL, -EINVAL, XFS },
+	{ "realtime flag", set_xflags, FS_XFLAG_REALTIME,
+	  -EINVAL, -EINVAL, XFS | OWNER },
+	{ "extent size", set_xflags, FS_XFLAG_EXTSIZE,
+	  -EINVAL, -EINVAL, XFS | OWNER },
 	/* XFS has no fs-verity. */
 	{ "FS_IOC_ENABLE_VERITY", enable_verity, 0, -ENOTTY, -ENOTTY, XFS },
-	/* Metadata is no data. */
-	{ "copy-on-write extent size", set_xflags, FS_XFLAG_COWEXTSIZE, 0, 0, XFS },
-	{ "FS_IOC_SETFLAGS", set_flags, FS_NODUMP_FL | FS_SYNC_FL, 0, 0, 0 },
+	/* Metadata is no data.  DAX is for when the inode is read next. */
+	{ "FS_XFLAG_DAX", set_xflags, FS_XFLAG_DAX, 0, 0, XFS | OWNER },
+	{ "copy-on-write extent size", set_xflags, FS_XFLAG_COWEXTSIZE,
+	  0, 0, XFS | OWNER },
+	{ "FS_IOC_SETFLAGS", set_flags, FS_NODUMP_FL | FS_SYNC_FL,
+	  0, 0, OWNER },
 
 	{ "mmap", mmap_writable, MAP_SHARED, -EACCES, -EACCES, 0 },
 	{ "mmap private", mmap_writable, MAP_PRIVATE, 0, 0, 0 },
@@ -766,6 +809,10 @@ static const struct attempt {
 	  -EFAULT, -EFAULT, 0 },
 	{ "vmsplice to mapping", vmsplice_to_map, MAP_SHARED,
 	  -EFAULT, -EFAULT, 0 },
+	{ "IORING_REGISTER_BUFFERS", uring_register, MAP_SHARED,
+	  -EFAULT, -EFAULT, 0 },
+	{ "IORING_REGISTER_BUFFERS private", uring_register, MAP_PRIVATE,
+	  -EFAULT, -EFAULT, 0 },
 	{ "process_vm_writev", vm_writev, MAP_SHARED, -EFAULT, -EFAULT, 0 },
 	{ "process_vm_writev private", vm_writev, MAP_PRIVATE,
 	  -EFAULT, -EFAULT, 0 },
@@ -775,8 +822,13 @@ static const struct attempt {
 	{ "PTRACE_POKETEXT", ptrace_poke, MAP_SHARED, -EIO, -EIO, 0 },
 	{ "PTRACE_POKETEXT private", ptrace_poke, MAP_PRIVATE, 0, 0, 0 },
 
+	{ "mprotect of an earlier mapping", mprotect_earlier, 0,
+	  -EACCES, -EACCES, 0 },
+	{ "read to an earlier mapping", read_to_earlier, 0,
+	  -EFAULT, -EFAULT, 0 },
+	{ "write to an earlier private mapping", write_earlier, 0, 0, 0, 0 },
+
 	{ "append to a page in a pipe", append_to_pipe_page, 0, 0, 0, 0 },
-	{ "give the page away", gift, MAP_SHARED, 0, 0, 0 },
 };
 
 static const char * const names[] = { "donor", "alias", "second" };
@@ -840,51 +892,84 @@ static bool unharmed(struct try *t, const struct block_map *blocks)
 	return right && info_file(_metadata, "donor").nr_aliases == 2;
 }
 
+/* Who makes the attempts: the last two are strangers, to mode 0666 and 0644. */
+enum caller { AS_ROOT, AS_OWNER, AS_WRITER, AS_READER };
+
+static const char * const callers[] = {
+	"root", "its owner", "one who may write to it",
+	"one who may read it",
+};
+
+/* How an attempt ends. */
+static int due_result(const struct attempt *a, enum caller caller, bool frozen)
+{
+	if (caller != AS_ROOT && (a->only & ROOT))
+		return -EPERM;
+	if (caller > AS_OWNER && (a->only & OWNER))
+		return -EPERM;
+	if (caller == AS_READER && (a->only & MODE))
+		return -EACCES;
+	if (caller == AS_READER && (a->only & MODE_EPERM))
+		return -EPERM;
+	return frozen ? a->frozen : a->ordinary;
+}
+
 /* Make all attempts.  @blocks: those of the frozen files; else it is ordinary. */
 static void try_all(struct try *t, const char *type,
-		    const struct block_map *blocks, bool root)
+		    const struct block_map *blocks, enum caller caller)
 {
 	struct __test_metadata *_metadata = t->_metadata;
 	const struct attempt *a;
-	int expected;
 
 	for (a = attempts; a < attempts + ARRAY_SIZE(attempts); a++) {
 		if ((a->only & XFS) && strcmp(type, "xfs"))
 			continue;
 		if (!blocks)
 			clone_file(_metadata, "pristine", t->name);
-		expected = (a->only & ROOT) && !root ? -EPERM :
-			   blocks ? a->frozen : a->ordinary;
 		t->arg = a->arg;
-		EXPECT_EQ(expected, a->try(t)) {
+		EXPECT_EQ(due_result(a, caller, blocks), a->try(t)) {
 			TH_LOG("%s of %s as %s", a->name, t->name,
-			       root ? "root" : "its owner");
+			       callers[caller]);
 		}
 		if (!blocks)
 			continue;
 		EXPECT_TRUE(unharmed(t, blocks)) {
 			TH_LOG("%s of %s as %s", a->name, t->name,
-			       root ? "root" : "its owner");
+			       callers[caller]);
 		}
 	}
 }
 
-/* The same as root and as the files' owner. */
-static void try_all_twice(struct try *t, const char *type,
-			  const struct block_map *blocks)
+static void try_all_as(struct try *t, const char *type,
+		       const struct block_map *blocks, enum caller caller)
 {
 	struct __test_metadata *_metadata = t->_metadata;
 	pid_t pid;
 
-	try_all(t, type, blocks, true);
-	pid = fork_as(_metadata, ALICE, 0);
+	pid = fork_as(_metadata, caller == AS_OWNER ? ALICE : BOB, 0);
 	if (!pid) {
 		/* Or it could not trace itself. */
 		ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
-		try_all(t, type, blocks, false);
+		try_all(t, type, blocks, caller);
 		child_exit(-_metadata->exit_code);
 	}
 	EXPECT_EQ(0, child_result(_metadata, pid));
+}
+
+/* As root, as the files' owner and as a stranger. */
+static void try_all_callers(struct try *t, const char *type,
+			    const struct block_map *blocks)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+
+	try_all(t, type, blocks, AS_ROOT);
+	try_all_as(t, type, blocks, AS_OWNER);
+	/* Of ordinary files, a reader could not undo what was done. */
+	if (blocks)
+		try_all_as(t, type, blocks, AS_READER);
+	ASSERT_EQ(0, chmod(t->name, 0666));
+	try_all_as(t, type, blocks, AS_WRITER);
+	ASSERT_EQ(0, chmod(t->name, 0644));
 }
 
 static void open_all(struct try *t)
@@ -897,10 +982,20 @@ static void open_all(struct try *t)
 	t->second = xopen(_metadata, "second", O_RDONLY);
 	t->other = xopen(_metadata, "other", O_RDONLY);
 	t->shifted = xopen(_metadata, "shifted", O_RDONLY);
+	t->shared = mmap(NULL, BLK, PROT_READ, MAP_SHARED | MAP_POPULATE, t->fd,
+			 0);
+	ASSERT_NE(MAP_FAILED, t->shared);
+	t->private = mmap(NULL, 2 * BLK, PROT_READ | PROT_WRITE, MAP_PRIVATE,
+			  t->fd, 0);
+	ASSERT_NE(MAP_FAILED, t->private);
+	EXPECT_EQ(pattern(1, 0), t->private[0]);
+	memcpy(t->private + BLK, junk, BLK);
 }
 
 static void close_all(struct try *t)
 {
+	munmap(t->shared, BLK);
+	munmap(t->private, 2 * BLK);
 	close(t->fd);
 	close(t->peer);
 	close(t->second);
@@ -913,7 +1008,6 @@ static void make_all(struct __test_metadata *_metadata)
 {
 	static const char * const all[] = {
 		"donor", "alias", "second", "other", "shifted", "pristine",
-		"gift",
 	};
 	size_t i;
 	int fd;
@@ -924,7 +1018,6 @@ static void make_all(struct __test_metadata *_metadata)
 	clone_file(_metadata, "donor", "second");
 	make_file(_metadata, "other", PAIR_SIZE, 1);
 	make_file(_metadata, "pristine", PAIR_SIZE, 1);
-	make_file(_metadata, "gift", 0, 1);
 	make_file(_metadata, "shifted", BLK, 2);
 	fd = xopen(_metadata, "shifted", O_WRONLY | O_APPEND);
 	ASSERT_EQ(PAIR_SIZE, write(fd, content, PAIR_SIZE));
@@ -932,6 +1025,9 @@ static void make_all(struct __test_metadata *_metadata)
 	close(fd);
 	for (i = 0; i < ARRAY_SIZE(all); i++)
 		ASSERT_EQ(0, chown(all[i], ALICE, ALICE));
+	/* What is not under test is no obstacle. */
+	ASSERT_EQ(0, chmod("other", 0666));
+	ASSERT_EQ(0, chmod("shifted", 0666));
 }
 
 /* Released, they are three files like any other. */
@@ -963,12 +1059,14 @@ static void check_frozen(struct __test_metadata *_metadata, const char *type,
 		open_all(&t);
 	blocks = blocks_of(_metadata, t.fd);
 	ASSERT_TRUE(unharmed(&t, &blocks));
-	try_all_twice(&t, type, &blocks);
+	try_all_callers(&t, type, &blocks);
 	drop_caches(_metadata, "3");
 	EXPECT_TRUE(unharmed(&t, &blocks));
 	EXPECT_TRUE(reads_right(t.other));
 	EXPECT_TRUE(fd_has(_metadata, t.shifted, 0, BLK, 2));
 	EXPECT_TRUE(reads_right_from(t.shifted, BLK));
+	/* Truncating would have taken it away. */
+	EXPECT_EQ(0, memcmp(t.private + BLK, junk, BLK));
 	close_all(&t);
 
 	check_released(_metadata);
@@ -1007,7 +1105,7 @@ TEST_F(fs, released)
 	for (i = 0; i < ARRAY_SIZE(both); i++) {
 		t.name = both[i];
 		open_all(&t);
-		try_all_twice(&t, variant->type, NULL);
+		try_all_callers(&t, variant->type, NULL);
 		close_all(&t);
 		clone_file(_metadata, "pristine", t.name);
 	}
@@ -1116,9 +1214,8 @@ static unsigned long entry_of(struct __test_metadata *_metadata, pid_t pid)
 	return 0;
 }
 
-/* Run the shell @name with a breakpoint that kills it, if @debugged. */
-static int run_shell(struct __test_metadata *_metadata, const char *name,
-		     bool debugged)
+/* Have the shell @name executed by a process that stops before it begins. */
+static pid_t start_shell(struct __test_metadata *_metadata, const char *name)
 {
 	int status;
 	pid_t pid;
@@ -1132,6 +1229,15 @@ static int run_shell(struct __test_metadata *_metadata, const char *name,
 	}
 	ASSERT_EQ(pid, waitpid(pid, &status, 0));
 	ASSERT_TRUE(WIFSTOPPED(status));
+	return pid;
+}
+
+/* Let it go on, with a breakpoint that kills it, if @debugged. */
+static int finish_shell(struct __test_metadata *_metadata, pid_t pid,
+			bool debugged)
+{
+	int status;
+
 	if (debugged) {
 		/* 0xcc: the breakpoint of x86, and nonsense elsewhere. */
 		ASSERT_EQ(0, ptrace(PTRACE_POKETEXT, pid,
@@ -1147,23 +1253,183 @@ static int run_shell(struct __test_metadata *_metadata, const char *name,
 	return WEXITSTATUS(status);
 }
 
+static int run_shell(struct __test_metadata *_metadata, const char *name,
+		     bool debugged)
+{
+	return finish_shell(_metadata, start_shell(_metadata, name), debugged);
+}
+
+static const char * const shells[] = { "./alias", "./donor" };
+
+/* Both run, and are on the disk, as they were copied. */
+static void check_shells(struct __test_metadata *_metadata)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(shells); i++) {
+		EXPECT_EQ(42, run_shell(_metadata, shells[i], false));
+		EXPECT_EQ(0, run(_metadata, (const char *[]){
+				"cmp", "/bin/sh", shells[i], NULL }));
+	}
+}
+
 /* A breakpoint is in the process that is debugged, and nowhere else. */
 TEST_F(fs, breakpoint)
 {
-	static const char * const both[] = { "./alias", "./donor" };
-	size_t i, j;
+	size_t i;
 
 	copy_program(_metadata, "/bin/sh");
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	for (i = 0; i < ARRAY_SIZE(both); i++) {
-		EXPECT_EQ(-SIGKILL, run_shell(_metadata, both[i], true));
-		for (j = 0; j < ARRAY_SIZE(both); j++) {
-			EXPECT_EQ(42, run_shell(_metadata, both[j], false));
-			EXPECT_EQ(0, run(_metadata, (const char *[]){
-					"cmp", "/bin/sh", both[j], NULL }));
-		}
+	for (i = 0; i < ARRAY_SIZE(shells); i++) {
+		EXPECT_EQ(-SIGKILL, run_shell(_metadata, shells[i], true));
+		check_shells(_metadata);
 	}
 	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
+/* As above, where the process has executed the file since before the switch. */
+TEST_F(fs, breakpoint_executed_before)
+{
+	pid_t pids[ARRAY_SIZE(shells)][2];
+	size_t i, j;
+
+	copy_program(_metadata, "/bin/sh");
+	for (i = 0; i < ARRAY_SIZE(shells); i++)
+		for (j = 0; j < 2; j++)
+			pids[i][j] = start_shell(_metadata, shells[i]);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	for (i = 0; i < ARRAY_SIZE(shells); i++) {
+		EXPECT_EQ(-SIGKILL, finish_shell(_metadata, pids[i][0], true));
+		check_shells(_metadata);
+		EXPECT_EQ(42, finish_shell(_metadata, pids[i][1], false));
+	}
+	EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+}
+
+/* All that could let somebody write to a file through a loop device over it */
+static void check_loop(struct __test_metadata *_metadata, int loop)
+{
+	__u64 range[2] = { 0, BLK };
+	int writable = 0, flags;
+	struct loop_info64 info;
+
+	/* Lifts what the same ioctl set; only the driver can lift its own. */
+	EXPECT_EQ(0, ioctl(loop, BLKROSET, &writable));
+	EXPECT_EQ(-EPERM, result(pwrite(loop, junk, BLK, 0)));
+	EXPECT_EQ(-EPERM, result(ioctl(loop, BLKZEROOUT, range)));
+	EXPECT_EQ(-EPERM, result(ioctl(loop, BLKDISCARD, range)));
+	flags = fcntl(loop, F_GETFL);
+	ASSERT_EQ(0, fcntl(loop, F_SETFL, flags | O_DIRECT));
+	EXPECT_EQ(-EPERM, result(pwrite(loop, junk, BLK, 0)));
+	ASSERT_EQ(0, fcntl(loop, F_SETFL, flags));
+	/* The driver takes this flag from the file, not from who asks. */
+	ASSERT_EQ(0, ioctl(loop, LOOP_GET_STATUS64, &info));
+	EXPECT_TRUE(info.lo_flags & LO_FLAGS_READ_ONLY);
+	info.lo_flags &= ~LO_FLAGS_READ_ONLY;
+	EXPECT_EQ(0, ioctl(loop, LOOP_SET_STATUS64, &info));
+	EXPECT_EQ(-EPERM, result(pwrite(loop, junk, BLK, 0)));
+	EXPECT_TRUE(reads_right(loop));
+}
+
+/* A loop device over a frozen file is for reading, whatever is asked of it. */
+TEST_F(fs, loop_device)
+{
+	struct try t = { ._metadata = _metadata };
+	struct block_map blocks;
+	int loop, ordinary, fd;
+	char dev[64];
+	size_t i;
+
+	make_all(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+	t.fd = xopen(_metadata, "alias", O_RDONLY);
+	blocks = blocks_of(_metadata, t.fd);
+	ordinary = xopen(_metadata, "other", O_RDWR);
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		fd = xopen(_metadata, names[i], O_RDONLY);
+		loop = attach_loop(_metadata, fd, dev);
+		check_loop(_metadata, loop);
+		EXPECT_TRUE(unharmed(&t, &blocks));
+		/* To a file that could be written to, and back again */
+		EXPECT_EQ(0, ioctl(loop, LOOP_CHANGE_FD, ordinary));
+		check_loop(_metadata, loop);
+		EXPECT_EQ(0, ioctl(loop, LOOP_CHANGE_FD, fd));
+		check_loop(_metadata, loop);
+		EXPECT_TRUE(unharmed(&t, &blocks));
+		close(loop);
+		/* What can be written to can't be changed for a frozen file. */
+		loop = attach_loop(_metadata, ordinary, dev);
+		EXPECT_EQ(-EINVAL, result(ioctl(loop, LOOP_CHANGE_FD, fd)));
+		close(loop);
+		close(fd);
+	}
+	close(ordinary);
+	EXPECT_TRUE(file_has(_metadata, "other", PAIR_SIZE, 1));
+	close(t.fd);
+	check_released(_metadata);
+}
+
+/*
+ * Files with DAX have no page cache.  To ask for that, which is to make the inode
+ * leave memory soon, does nothing to a file as long as it is frozen.
+ */
+TEST_F(fs, xfs_dax_flag)
+{
+	const struct _fixture_variant_fs xfs = {
+		.mkfs = { "mkfs.xfs", "-q", "-f", "-K" },
+	};
+	const char *dev = "/dev/pmem0";
+	struct try t = { ._metadata = _metadata };
+	struct block_map blocks;
+	struct fsxattr x;
+	struct statx stx;
+	size_t i, j;
+	int fd;
+
+	if (strcmp(variant->type, "xfs"))
+		SKIP(return, "only XFS has that");
+	if (access(dev, F_OK))
+		SKIP(return, "no %s: memmap=320M!1G makes one", dev);
+	ASSERT_EQ(0, mkdir("fs", 0755));
+	ASSERT_TRUE(make_fs(_metadata, &xfs, dev));
+	ASSERT_EQ(0, mount(dev, "fs", "xfs", 0, "dax=inode"));
+	ASSERT_EQ(0, chdir("fs"));
+	make_all(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+	t.fd = xopen(_metadata, "alias", O_RDONLY);
+	blocks = blocks_of(_metadata, t.fd);
+
+	/* On, off and on again */
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		for (j = 0; j < 3; j++) {
+			fd = xopen(_metadata, names[i], O_RDONLY);
+			ASSERT_EQ(0, ioctl(fd, FS_IOC_FSGETXATTR, &x));
+			EXPECT_EQ(j % 2, !!(x.fsx_xflags & FS_XFLAG_DAX));
+			x.fsx_xflags ^= FS_XFLAG_DAX;
+			EXPECT_EQ(0, ioctl(fd, FS_IOC_FSSETXATTR, &x));
+			close(fd);
+			EXPECT_TRUE(unharmed(&t, &blocks));
+			drop_caches(_metadata, "3");
+			EXPECT_TRUE(unharmed(&t, &blocks));
+			ASSERT_EQ(0, statx(AT_FDCWD, names[i], 0, 0, &stx));
+			EXPECT_FALSE(stx.stx_attributes & STATX_ATTR_DAX);
+		}
+	}
+	close(t.fd);
+	check_released(_metadata);
+
+	/* Now that they may, they become what they were told to. */
+	drop_caches(_metadata, "3");
+	for (i = 0; i < ARRAY_SIZE(names); i++) {
+		ASSERT_EQ(0, statx(AT_FDCWD, names[i], 0, 0, &stx));
+		EXPECT_TRUE(stx.stx_attributes & STATX_ATTR_DAX);
+		EXPECT_TRUE(file_has(_metadata, names[i], PAIR_SIZE, 1));
+	}
+	EXPECT_EQ(-EOPNOTSUPP, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, chdir(".."));
+	ASSERT_EQ(0, umount("fs"));
 }
 
 /*
@@ -1191,7 +1457,7 @@ TEST_F(fs, xfs_repair_map)
 	size_t i, j;
 
 	if (strcmp(variant->type, "xfs"))
-		return;
+		SKIP(return, "only XFS has that");
 	ASSERT_EQ(0, mkdir("fs", 0755));
 	loop = make_loop(_metadata, "image", dev);
 	ASSERT_TRUE(make_fs(_metadata, &rmapbt, dev));
@@ -1301,7 +1567,7 @@ TEST_F(fs, cow_leftovers)
 	int i, j;
 
 	if (strcmp(variant->type, "xfs"))
-		return;
+		SKIP(return, "only XFS has that");
 	make_all(_metadata);
 	leave_cow_blocks(_metadata);
 	/* XFS passes over inodes that may have something to be written. */
