@@ -6,9 +6,15 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <linux/landlock.h>
+#include <sys/fanotify.h>
 #include <sys/inotify.h>
 
 #include "common.h"
+
+#ifndef FAN_MARK_EVICTABLE
+#define FAN_MARK_EVICTABLE 0x200
+#endif
 
 /* Most of the tests here are about inodes, and their files are small. */
 #define SIZE (4 * BLK)
@@ -436,10 +442,66 @@ TEST_F(fs, late_read_of_donor)
 	late_read(_metadata, BY_RELEASE, "donor", "low/alias");
 }
 
+/* What holds inodes without being an open file or a mapping of it. */
+enum watch { INOTIFY, FANOTIFY, EVICTABLE, LANDLOCK, WATCHES };
+
+/* A descriptor with which inodes can be held, as long as it is open. */
+static int new_watch(struct __test_metadata *_metadata, enum watch how)
+{
+	struct landlock_ruleset_attr rules = {
+		.handled_access_fs = LANDLOCK_ACCESS_FS_READ_FILE,
+	};
+	int fd;
+
+	if (how == INOTIFY)
+		fd = inotify_init1(IN_CLOEXEC);
+	else if (how == LANDLOCK)
+		fd = syscall(__NR_landlock_create_ruleset, &rules,
+			     sizeof(rules), 0);
+	else
+		fd = fanotify_init(FAN_CLASS_NOTIF | FAN_CLOEXEC, O_RDONLY);
+	ASSERT_LE(0, fd) {
+		TH_LOG("watch %d: %s", how, strerror(errno));
+	}
+	return fd;
+}
+
+static void add_watch(struct __test_metadata *_metadata, int watch,
+		      enum watch how, const char *name)
+{
+	struct landlock_path_beneath_attr rule = {
+		.allowed_access = LANDLOCK_ACCESS_FS_READ_FILE,
+	};
+	unsigned int flags = how == EVICTABLE ?
+			     FAN_MARK_ADD | FAN_MARK_EVICTABLE : FAN_MARK_ADD;
+
+	switch (how) {
+	case INOTIFY:
+		ASSERT_LE(0, inotify_add_watch(watch, name, IN_OPEN));
+		break;
+	case LANDLOCK:
+		rule.parent_fd = xopen(_metadata, name, O_PATH);
+		ASSERT_EQ(0, syscall(__NR_landlock_add_rule, watch,
+				     LANDLOCK_RULE_PATH_BENEATH, &rule, 0));
+		close(rule.parent_fd);
+		break;
+	default:
+		/* What never happens: an event that waits has the file open. */
+		ASSERT_EQ(0, fanotify_mark(watch, flags, FAN_MODIFY, AT_FDCWD,
+					   name));
+	}
+}
+
 /* In what state a pair of files can be when the file system goes. */
 struct combination {
 	bool keep;
-	enum { CLOSED, CLOSED_LAST, MARKED, OPEN, MAPPED, USERS } user;
+	enum {
+		CLOSED, CLOSED_LAST,
+		WATCHED,		/* the first of WATCHES */
+		OPEN = WATCHED + WATCHES, DONOR_OPEN, BOTH_OPEN,
+		MAPPED, DONOR_MAPPED, BOTH_MAPPED,
+		USERS
+	} user;
 	enum {
 		NEITHER, OF_ALIAS, OF_DONOR, ALIAS_FIRST, DONOR_FIRST, UNLINKS
 	} unlinked;
@@ -456,19 +518,36 @@ static struct combination combination(int i)
 	};
 }
 
-/* The mappings of those that are MAPPED. */
-static unsigned char *maps[COMBINATIONS];
+/* Alias and donor, in this order. */
+static const char * const pair[] = { "alias", "donor" };
+
+/* Is that one of the pair open, or mapped, at the end? */
+static bool is_open(struct combination c, int which)
+{
+	return c.user == BOTH_OPEN || c.user == (which ? DONOR_OPEN : OPEN);
+}
+
+static bool is_mapped(struct combination c, int which)
+{
+	return c.user == BOTH_MAPPED ||
+	       c.user == (which ? DONOR_MAPPED : MAPPED);
+}
+
+/* The mappings of those that are mapped. */
+static unsigned char *maps[COMBINATIONS][ARRAY_SIZE(pair)];
 
 /* See that what is mapped is right, and unmap it. */
 static void unmap_combinations(struct __test_metadata *_metadata)
 {
-	int i;
+	int i, j;
 
 	for (i = 0; i < COMBINATIONS; i++) {
-		if (combination(i).user != MAPPED)
-			continue;
-		EXPECT_TRUE(map_has(maps[i], SIZE, i));
-		ASSERT_EQ(0, munmap(maps[i], SIZE));
+		for (j = 0; j < 2; j++) {
+			if (!is_mapped(combination(i), j))
+				continue;
+			EXPECT_TRUE(map_has(maps[i][j], SIZE, i));
+			ASSERT_EQ(0, munmap(maps[i][j], SIZE));
+		}
 	}
 }
 
@@ -485,33 +564,33 @@ static void make_combinations(struct __test_metadata *_metadata, bool leave_open
 		[ALIAS_FIRST] = { "alias", "donor" },
 		[DONOR_FIRST] = { "donor", "alias" },
 	};
-	int fds[COMBINATIONS], marks, i, j;
+	int fds[COMBINATIONS][ARRAY_SIZE(pair)], watches[WATCHES], i, j;
 
-	marks = inotify_init1(IN_CLOEXEC);
-	ASSERT_LE(0, marks);
+	for (i = 0; i < WATCHES; i++)
+		watches[i] = new_watch(_metadata, i);
 	for (i = 0; i < COMBINATIONS; i++) {
 		struct combination c = combination(i);
 
 		make_file(_metadata, numbered("donor", i), SIZE, i);
 		clone_file(_metadata, numbered("donor", i),
 			   numbered("alias", i));
-		fds[i] = xopen(_metadata, numbered("alias", i), O_RDONLY);
-		ASSERT_EQ(0, alias_file(numbered("alias", i),
-					numbered("donor", i),
-					c.keep ? KEEP : 0));
-		if (c.user == MARKED) {
-			ASSERT_LE(0, inotify_add_watch(marks,
-						       numbered("alias", i),
-						       IN_OPEN));
-			ASSERT_LE(0, inotify_add_watch(marks,
-						       numbered("donor", i),
-						       IN_OPEN));
+		for (j = 0; j < 2; j++)
+			fds[i][j] = xopen(_metadata, numbered(pair[j], i),
+					  O_RDONLY);
+		ASSERT_EQ(0, alias_fd(fds[i][0], fds[i][1],
+				      c.keep ? KEEP : 0));
+		for (j = 0; j < 2; j++) {
+			const char *name = numbered(pair[j], i);
+
+			if (c.user >= WATCHED && c.user < WATCHED + WATCHES)
+				add_watch(_metadata, watches[c.user - WATCHED],
+					  c.user - WATCHED, name);
+			if (is_mapped(c, j))
+				maps[i][j] = map_file(_metadata, name, SIZE);
 		}
-		if (c.user == MAPPED)
-			maps[i] = map_file(_metadata, numbered("alias", i),
-					   SIZE);
-		if (c.user == CLOSED || c.user == MARKED || c.user == MAPPED)
-			close(fds[i]);
+		for (j = 0; j < 2; j++)
+			if (!is_open(c, j) && (j || c.user != CLOSED_LAST))
+				close(fds[i][j]);
 		for (j = 0; j < 2 && unlinks[c.unlinked][j]; j++)
 			ASSERT_EQ(0, unlink(numbered(unlinks[c.unlinked][j],
 						     i)));
@@ -519,16 +598,25 @@ static void make_combinations(struct __test_metadata *_metadata, bool leave_open
 	for (i = 0; i < COMBINATIONS; i++) {
 		struct combination c = combination(i);
 
-		if (c.user == CLOSED_LAST || c.user == OPEN)
-			EXPECT_TRUE(fd_has(_metadata, fds[i], 0, SIZE, i));
-		if (c.user == CLOSED_LAST || (c.user == OPEN && !leave_open))
-			close(fds[i]);
+		if (c.user == CLOSED_LAST) {
+			EXPECT_TRUE(fd_has(_metadata, fds[i][0], 0, SIZE, i));
+			close(fds[i][0]);
+		}
+		for (j = 0; j < 2; j++) {
+			if (!is_open(c, j))
+				continue;
+			EXPECT_TRUE(fd_has(_metadata, fds[i][j], 0, SIZE, i));
+			if (!leave_open)
+				close(fds[i][j]);
+		}
 	}
 	if (!leave_open)
 		unmap_combinations(_metadata);
-	/* The marks go with the inodes. */
-	ASSERT_LE(0, fcntl(marks, F_DUPFD_CLOEXEC, 1000));
-	close(marks);
+	/* They let go of the inodes when the file system does. */
+	for (i = 0; i < WATCHES; i++) {
+		ASSERT_LE(0, fcntl(watches[i], F_DUPFD_CLOEXEC, 1000));
+		close(watches[i]);
+	}
 }
 
 /* After the file system came back: what has a name has its contents. */
@@ -603,6 +691,200 @@ TEST_F(fs, remount_ro_combinations)
 		if (combination(i).unlinked == NEITHER)
 			EXPECT_EQ(0, release_file(numbered("donor", i)));
 	check_combinations(_metadata);
+}
+
+/*
+ * What holds an alias is a user of it, and so of a donor without a name: an
+ * orphan, which keeps the file system writable.  Nothing is held by a mark that
+ * can be evicted.  Marks end with the last name of a file, rules don't.
+ */
+TEST_F(fs, remount_ro_watched)
+{
+	enum watch how;
+	int fd, watch;
+	bool held;
+
+	for (how = 0; how < WATCHES; how++) {
+		/* Who looks at the alias... */
+		held = how != EVICTABLE;
+		watch = new_watch(_metadata, how);
+		make_file(_metadata, "donor", SIZE, 1);
+		clone_file(_metadata, "donor", "alias");
+		fd = xopen(_metadata, "alias", O_RDONLY);
+		ASSERT_EQ(0, alias_file("alias", "donor", 0));
+		add_watch(_metadata, watch, how, "alias");
+		ASSERT_EQ(0, unlink("donor"));
+		close(fd);
+		EXPECT_EQ(held ? ALIAS : ORDINARY, state_of(_metadata, "alias"))
+			TH_LOG("watch %d", how);
+		EXPECT_EQ(held ? -ETXTBSY : 0, try_open("alias", O_RDWR));
+		EXPECT_EQ(held ? -EBUSY : 0, remount_ro())
+			TH_LOG("watch %d", how);
+		EXPECT_EQ(0, remount_rw());
+		close(watch);
+		EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+		EXPECT_EQ(0, remount_ro());
+		EXPECT_EQ(0, remount_rw());
+		EXPECT_TRUE(file_has(_metadata, "alias", SIZE, 1));
+
+		/* ... and who looks at the donor, which doesn't keep the alias. */
+		held = how == LANDLOCK;
+		watch = new_watch(_metadata, how);
+		make_file(_metadata, "donor", SIZE, 1);
+		clone_file(_metadata, "donor", "alias");
+		ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+		add_watch(_metadata, watch, how, "donor");
+		EXPECT_EQ(KEPT, state_of(_metadata, "alias"));
+		ASSERT_EQ(0, unlink("donor"));
+		EXPECT_EQ(ORDINARY, state_of(_metadata, "alias"));
+		EXPECT_EQ(0, try_open("alias", O_RDWR));
+		EXPECT_EQ(held ? -EBUSY : 0, remount_ro())
+			TH_LOG("watch %d of the donor", how);
+		EXPECT_EQ(0, remount_rw());
+		close(watch);
+		EXPECT_EQ(0, remount_ro());
+		EXPECT_EQ(0, remount_rw());
+	}
+}
+
+/* A user of a file: an open one, or a mapping of it. */
+struct holder {
+	int fd;			/* or -1 */
+	unsigned char *map;
+};
+
+static struct holder hold(struct __test_metadata *_metadata, const char *name,
+			  bool mapped)
+{
+	struct holder holder = { .fd = -1 };
+
+	if (mapped)
+		holder.map = map_file(_metadata, name, SIZE);
+	else
+		holder.fd = xopen(_metadata, name, O_RDONLY);
+	return holder;
+}
+
+/* What is held is what it was, to the end. */
+static void let_go(struct __test_metadata *_metadata, struct holder holder)
+{
+	if (holder.map) {
+		EXPECT_TRUE(map_has(holder.map, SIZE, 1));
+		ASSERT_EQ(0, munmap(holder.map, SIZE));
+	} else {
+		EXPECT_TRUE(fd_has(_metadata, holder.fd, 0, SIZE, 1));
+		close(holder.fd);
+	}
+}
+
+/* FS_IOC_MAPPING_INFO of a file that may have no name. */
+static struct fs_mapping_info info_held(struct __test_metadata *_metadata,
+					struct holder holder)
+{
+	char path[64];
+
+	if (!holder.map)
+		return info_fd(_metadata, holder.fd);
+	snprintf(path, sizeof(path), "/proc/self/map_files/%lx-%lx",
+		 (unsigned long)holder.map, (unsigned long)holder.map + SIZE);
+	return info_file(_metadata, path);
+}
+
+/* What is known of one of two files that are used and unlinked. */
+struct in_use {
+	bool named, held;
+	struct holder holder;
+};
+
+static bool is_there(const struct in_use *file)
+{
+	return file->named || file->held;
+}
+
+/* Alias and donor, in this order, are as they should be. */
+static void check_in_use(struct __test_metadata *_metadata,
+			 const struct in_use files[2], bool alias, bool kept)
+{
+	const unsigned int states[] = {
+		!alias ? ORDINARY : kept ? KEPT : ALIAS,
+		alias ? DONOR : ORDINARY,
+	};
+	struct fs_mapping_info info;
+	int i;
+
+	for (i = 0; i < 2; i++) {
+		if (!is_there(&files[i]))
+			continue;
+		info = files[i].held ? info_held(_metadata, files[i].holder) :
+		       info_file(_metadata, pair[i]);
+		EXPECT_EQ(states[i], info.state)
+			TH_LOG("%s", pair[i]);
+		EXPECT_EQ(i && alias, info.nr_aliases);
+		if (files[i].named)
+			EXPECT_EQ(alias ? -ETXTBSY : 0,
+				  try_open(pair[i], O_RDWR));
+	}
+}
+
+/*
+ * Two files are used, and they have names.  All of that ends, in the @order of
+ * that number.
+ */
+static void end_in_order(struct __test_metadata *_metadata, unsigned int flags,
+			 const bool mapped[2], int order)
+{
+	/* The last user of alias and donor, their last names. */
+	int steps[] = { 0, 1, 2, 3 }, n, i, step;
+	struct in_use files[ARRAY_SIZE(pair)];
+	bool alias = true, kept = flags;
+	int fd;
+
+	make_file(_metadata, "donor", SIZE, 1);
+	clone_file(_metadata, "donor", "alias");
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	ASSERT_EQ(0, alias_file("alias", "donor", flags));
+	for (i = 0; i < 2; i++)
+		files[i] = (struct in_use) {
+			true, true, hold(_metadata, pair[i], mapped[i])
+		};
+	close(fd);
+	check_in_use(_metadata, files, alias, kept);
+
+	for (n = 4; n; order /= n, n--) {
+		i = order % n;
+		step = steps[i];
+		steps[i] = steps[n - 1];
+		if (step < 2) {
+			let_go(_metadata, files[step].holder);
+			files[step].held = false;
+		} else {
+			ASSERT_EQ(0, unlink(pair[step - 2]));
+			files[step - 2].named = false;
+		}
+		/* Unlinking takes effect when the file is no longer open. */
+		kept = kept && is_there(&files[0]) && is_there(&files[1]);
+		alias = alias && (kept || files[0].held);
+		check_in_use(_metadata, files, alias, kept);
+	}
+}
+
+/* Of a pair that both are in use, what is left is what it should be. */
+TEST_F(fs, unlink_in_use)
+{
+	enum { ORDERS = 4 * 3 * 2 };
+	int i, order;
+
+	for (i = 0; i < 8; i++) {
+		const bool mapped[] = { i & 1, i & 2 };
+		unsigned int flags = i & 4 ? KEEP : 0;
+
+		for (order = 0; order < ORDERS; order++) {
+			end_in_order(_metadata, flags, mapped, order);
+			ASSERT_TRUE(__test_passed(_metadata)) {
+				TH_LOG("case %d, order %d", i, order);
+			}
+		}
+	}
 }
 
 /* Names that are in memory, wherever they are, don't keep what is released. */
