@@ -6,6 +6,7 @@
 
 #include <limits.h>
 #include <signal.h>
+#include <linux/dm-ioctl.h>
 #include <linux/landlock.h>
 #include <sys/fanotify.h>
 #include <sys/inotify.h>
@@ -320,6 +321,165 @@ TEST_F(fs, evicted_by_cgroup_lazytime)
 TEST_F(fs, evicted_while_frozen)
 {
 	evict_by(_metadata, FROZEN);
+}
+
+#define DM_NAME "mapping_alias"
+#define DM_CONTROL "/dev/mapper/control"
+
+/*
+ * A call to the device mapper about the device DM_NAME, which is all of the device
+ * @below.  Return the number N of its node /dev/dm-N, or a negative errno.
+ */
+static int dm_call(struct __test_metadata *_metadata, unsigned long request,
+		   __u32 flags, const char *below)
+{
+	struct {
+		struct dm_ioctl head;
+		struct dm_target_spec target;
+		char below[80];
+	} arg = {
+		.head = {
+			.version = { DM_VERSION_MAJOR },
+			.data_size = sizeof(arg),
+			.data_start = sizeof(arg.head),
+			.target_count = 1,
+			.flags = flags,
+			.name = DM_NAME,
+		},
+		.target = {
+			.length = IMAGE_SIZE / 512,
+			.target_type = "linear",
+		},
+	};
+	int control = xopen(_metadata, DM_CONTROL, O_RDWR), err;
+
+	snprintf(arg.below, sizeof(arg.below), "%s 0", below);
+	err = ioctl(control, request, &arg) ? -errno : 0;
+	close(control);
+	return err ? err : (int)minor(arg.head.dev);
+}
+
+/* Let all that is sent to the device wait. */
+static void suspend_dm(struct __test_metadata *_metadata)
+{
+	ASSERT_LE(0, dm_call(_metadata, DM_DEV_SUSPEND, DM_SUSPEND_FLAG |
+			     DM_SKIP_LOCKFS_FLAG | DM_NOFLUSH_FLAG, ""));
+}
+
+static void resume_dm(struct __test_metadata *_metadata)
+{
+	ASSERT_LE(0, dm_call(_metadata, DM_DEV_SUSPEND, 0, ""));
+}
+
+/* Make it, and put the name of its node into @dev. */
+static void make_dm(struct __test_metadata *_metadata, const char *below,
+		    char dev[64])
+{
+	int nr = dm_call(_metadata, DM_DEV_CREATE, 0, below);
+
+	ASSERT_LE(0, nr) {
+		TH_LOG("device mapper: %s", strerror(-nr));
+	}
+	ASSERT_LE(0, dm_call(_metadata, DM_TABLE_LOAD, 0, below));
+	resume_dm(_metadata);
+	snprintf(dev, 64, "/dev/dm-%d", nr);
+}
+
+/* Does @pid end, or, if @end is false, sleep, within some seconds? */
+static bool soon(struct __test_metadata *_metadata, pid_t pid, bool end)
+{
+	char path[64], state;
+	int i;
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	for (i = 0; i < 1000; i++) {
+		/* The name in parentheses, then the state. */
+		state = strrchr(read_text(_metadata, path), ')')[2];
+		if (state == (end ? 'Z' : 'D'))
+			return true;
+		usleep(20000);
+	}
+	return false;
+}
+
+/*
+ * Pages of the donor are given up when its last alias ends.  In reclaim nobody
+ * waits for that: whoever has such a page locked may itself wait for memory.  Here
+ * it is a reader, who waits for a disk that doesn't answer.
+ */
+TEST_F(fs, evict_does_not_wait)
+{
+	char loop_dev[64], dev[64];
+	pid_t pid, reader;
+	int loop, donor, i;
+	bool ended;
+	char byte;
+
+	if (access(DM_CONTROL, F_OK))
+		SKIP(return, "no device mapper");
+	loop = make_loop(_metadata, "image", loop_dev);
+	make_dm(_metadata, loop_dev, dev);
+	ASSERT_TRUE(make_fs(_metadata, variant, dev));
+	ASSERT_EQ(0, mkdir("fs", 0755));
+	/* Times of access would be something to write. */
+	ASSERT_EQ(0, mount(dev, "fs", variant->type, MS_NOATIME, NULL)) {
+		TH_LOG("mount %s: %s", dev, strerror(errno));
+	}
+	ASSERT_EQ(0, chdir("fs"));
+	make_cgroup(_metadata, "shrink");
+	pair_below(_metadata, SIZE);
+	mount_overlay(_metadata);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		enter_cgroup(_metadata, "shrink");
+		_exit(try_open("m/alias", O_RDONLY) < 0);
+	}
+	ASSERT_EQ(0, child_result(_metadata, pid));
+	ASSERT_EQ(0, release_file("low/alias"));
+	ASSERT_EQ(ALIAS, state_of(_metadata, "low/alias"));
+	donor = xopen(_metadata, "donor", O_RDONLY);
+	ASSERT_EQ(0, posix_fadvise(donor, 0, 0, POSIX_FADV_DONTNEED));
+	ASSERT_EQ(0, cached_pages(_metadata, donor));
+	sync();
+
+	/* From here on, nothing may end the test before it is resumed. */
+	suspend_dm(_metadata);
+	reader = fork();
+	if (!reader)
+		_exit(pread(donor, &byte, 1, 0) != 1 || byte != pattern(1, 0));
+	EXPECT_TRUE(soon(_metadata, reader, false));
+	pid = fork();
+	if (!pid) {
+		/* What was used recently is spared at first. */
+		for (i = 0; i < 10; i++)
+			reclaim_cgroup(_metadata, "shrink");
+		/* The alias is gone... */
+		_exit(state_of(_metadata, "low/alias") != ORDINARY);
+	}
+	ended = soon(_metadata, pid, true);
+	EXPECT_TRUE(ended);
+	/* ... but not its donor, as long as that has the page. */
+	EXPECT_EQ(DONOR, info_fd(_metadata, donor).state);
+	EXPECT_EQ(-ETXTBSY, try_open("donor", O_RDWR));
+	EXPECT_EQ(0, waitpid(reader, NULL, WNOHANG));
+	resume_dm(_metadata);
+
+	EXPECT_EQ(0, child_result(_metadata, reader));
+	EXPECT_EQ(0, child_result(_metadata, pid));
+	for (i = 0; info_fd(_metadata, donor).state != ORDINARY && i < 500; i++)
+		usleep(20000);
+	EXPECT_EQ(ORDINARY, info_fd(_metadata, donor).state);
+	EXPECT_EQ(0, try_open("donor", O_RDWR));
+	EXPECT_TRUE(file_has(_metadata, "donor", SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "low/alias", SIZE, 1));
+	close(donor);
+	ASSERT_EQ(0, umount("m"));
+	ASSERT_EQ(0, chdir(".."));
+	ASSERT_EQ(0, umount("fs"));
+	ASSERT_LE(0, dm_call(_metadata, DM_DEV_REMOVE, 0, ""));
+	close(loop);
+	ASSERT_EQ(0, rmdir(cgroup_file("shrink", "")));
 }
 
 /* Have all of @name in a pipe, and the file not open. */
