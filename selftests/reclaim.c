@@ -1108,12 +1108,16 @@ static void round_of(struct __test_metadata *_metadata, int i)
 {
 	const char *first = i % 32 < 16 ? "alias" : "donor";
 	const char *second = i % 32 < 16 ? "donor" : "alias";
+	int fd, donor, other, watch = -1;
 	unsigned char *map;
-	int fd, donor;
+	bool overlay = false;
 
 	fd = xopen(_metadata, "alias", O_RDONLY);
 	donor = xopen(_metadata, "donor", O_RDONLY);
 	ASSERT_EQ(0, alias_fd(fd, donor, i % 4 ? KEEP : 0));
+	/* It is one already, but this is known after all was allocated. */
+	if (i % 8 == 4)
+		ASSERT_EQ(0, alias_fd(fd, donor, KEEP));
 	map = mmap(NULL, SIZE, PROT_READ, MAP_SHARED, i % 2 ? fd : donor, 0);
 	ASSERT_NE(MAP_FAILED, map);
 	/* Reading from the disk takes longer than all of the rest. */
@@ -1142,12 +1146,32 @@ static void round_of(struct __test_metadata *_metadata, int i)
 		clone_file(_metadata, "origin", "new");
 		ASSERT_EQ(0, rename("new", first));
 		break;
+	case 9:
+		/* What is still to be written is found by the second proof. */
+		other = xopen(_metadata, "third", O_WRONLY);
+		write_pattern(_metadata, other, 0, BLK, 2);
+		close(other);
+		ASSERT_EQ(-EBADE, alias_file("third", "origin", KEEP));
+		clone_file(_metadata, "origin", "third");
+		break;
 	case 11:
 		ASSERT_EQ(0, unlink(first));
 		ASSERT_EQ(0, unlink(second));
 		clone_file(_metadata, "origin", first);
 		clone_file(_metadata, "origin", second);
 		break;
+	case 13:
+		watch = new_watch(_metadata, INOTIFY);
+		add_watch(_metadata, watch, INOTIFY, first);
+		break;
+	case 15:
+		overlay = i % 32 == 15;
+		break;
+	}
+	if (overlay) {
+		ASSERT_EQ(0, mount("overlay", "m", "overlay", 0,
+				   "lowerdir=.:../empty"));
+		ASSERT_EQ(0, try_open("m/alias", O_RDONLY));
 	}
 	ASSERT_EQ(0, munmap(map, SIZE));
 	if (i % 3 == 0) {
@@ -1156,6 +1180,11 @@ static void round_of(struct __test_metadata *_metadata, int i)
 	}
 	/* Without effect on what has replaced the files meanwhile. */
 	ASSERT_EQ(0, release_file(i % 2 ? "alias" : "donor"));
+	if (overlay) {
+		ASSERT_EQ(ALIAS, state_of(_metadata, "alias"));
+		ASSERT_EQ(0, umount("m"));
+	}
+	close(watch);
 }
 
 static const char * const slabs[] = {
@@ -1216,6 +1245,8 @@ TEST_F(fs, no_leak)
 	int n;
 
 	make_cgroup(_metadata, "leak");
+	ASSERT_EQ(0, mkdir("m", 0755));
+	ASSERT_EQ(0, mkdir("../empty", 0755));
 	make_file(_metadata, "origin", SIZE, 1);
 	make_file(_metadata, "other", SIZE, 2);
 	clone_file(_metadata, "origin", "alias");
