@@ -468,22 +468,30 @@ TEST_F(fs, exec_as)
 TEST_F(fs, alias_while_running)
 {
 	static const char * const name[] = { "./donor", "./alias" };
-	int pipes[2], i;
+	int pipes[2], started[2], i;
 	pid_t pid[2];
+	char c;
 
 	copy_program(_metadata, "/bin/sh");
 	ASSERT_EQ(0, pipe(pipes));
+	ASSERT_EQ(0, pipe(started));
 	for (i = 0; i < 2; i++) {
 		pid[i] = fork();
 		ASSERT_LE(0, pid[i]);
 		if (!pid[i]) {
 			dup2(pipes[0], 0);
+			dup2(started[1], 1);
 			close(pipes[1]);
-			execl(name[i], name[i], "-c", "read x; exit 42", NULL);
+			execl(name[i], name[i], "-c",
+			      "printf .; read x; exit 42", NULL);
 			_exit(255);
 		}
 	}
 	close(pipes[0]);
+	close(started[1]);
+	/* Each says so when it runs. */
+	for (i = 0; i < 2; i++)
+		ASSERT_EQ(1, read(started[0], &c, 1));
 	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
 	close(pipes[1]);
 	for (i = 0; i < 2; i++)
