@@ -106,7 +106,8 @@ static bool has_utimens(struct __test_metadata *_metadata, const char *name)
 {
 	struct stat st = stat_of(_metadata, name);
 
-	return st.st_mtim.tv_sec == 2000 && st.st_mtim.tv_nsec == 2;
+	return st.st_atim.tv_sec == 1000 && st.st_atim.tv_nsec == 1 &&
+	       st.st_mtim.tv_sec == 2000 && st.st_mtim.tv_nsec == 2;
 }
 
 static void do_xattr(struct __test_metadata *_metadata, int fd,
@@ -413,6 +414,11 @@ TEST_F(fs, fsync_opened_before)
 }
 
 TEST_F(fs, fsync_donor)
+{
+	check_fsync(_metadata, self, variant, true, false);
+}
+
+TEST_F(fs, fsync_donor_opened_before)
 {
 	check_fsync(_metadata, self, variant, true, true);
 }
