@@ -22,6 +22,10 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <sys/inotify.h>
+#include <sys/sendfile.h>
+#include <sys/swap.h>
+#include <sys/uio.h>
 #include <sys/xattr.h>
 
 /* Where the load has its files. */
@@ -48,6 +52,16 @@
 #define MADV_PAGEOUT 21
 #endif
 
+#ifndef MADV_SOFT_OFFLINE
+#define MADV_SOFT_OFFLINE 101
+#endif
+#ifndef MADV_COLLAPSE
+#define MADV_COLLAPSE 25
+#endif
+#ifndef __NR_cachestat
+#define __NR_cachestat 451
+#endif
+
 /* Contents 1 ... MAX_BLOCKS are the blocks of this program, which can be executed. */
 #define FIRST_ID (MAX_BLOCKS + 1)
 #define PROBE_STATUS 42
@@ -70,6 +84,7 @@ struct file {
 	time_t mtime;		/* 0: not known */
 	unsigned int xattr;	/* 0: none */
 	unsigned int cuts;	/* how often private copies of pages may have gone */
+	unsigned int chattrs;	/* odd: may be immutable */
 };
 
 struct name {
@@ -108,6 +123,7 @@ struct handle {
 	int fd;
 	unsigned char *map;
 	size_t len;
+	bool locked;		/* in memory */
 	unsigned int cuts;
 	__u32 block, id;	/* what was written to a private mapping */
 };
@@ -335,14 +351,29 @@ static struct file *new_file(void)
 	fail(DIED, "the model has no room for one more file");
 }
 
+/* The file may have been immutable since it had so many changes of that. */
+static bool maybe_immutable(const struct file *f, unsigned int before)
+{
+	return f && ((before & 1) ||
+		     __atomic_load_n(&f->chattrs, __ATOMIC_SEQ_CST) != before);
+}
+
+static unsigned int chattrs_of(const struct file *f)
+{
+	return f ? __atomic_load_n(&f->chattrs, __ATOMIC_SEQ_CST) : 0;
+}
+
 /* Open name @n.  The file of the model comes with it, held. */
 static int open_name(int n, int flags, struct file **f)
 {
+	unsigned int chattrs;
+	bool immutable;
 	int fd, err = 0;
 
 	self->file_name = n;
 	take(&shared->names[n].lock, false);
 	*f = file_of(n);
+	chattrs = chattrs_of(*f);
 	fd = open(path_of(n), flags | O_CLOEXEC);
 	if (fd < 0)
 		err = -errno;
@@ -353,10 +384,12 @@ static int open_name(int n, int flags, struct file **f)
 		if (fd >= 0)
 			hold_file(*f);
 	}
+	immutable = maybe_immutable(*f, chattrs);
 	drop(&shared->names[n].lock);
 	if (err)
-		return flags & O_ACCMODE ? allow(err, ENOENT, ETXTBSY) :
-					   allow(err, ENOENT);
+		return flags & O_ACCMODE ?
+		       allow(err, ENOENT, ETXTBSY, immutable ? EPERM : ETXTBSY) :
+		       allow(err, ENOENT);
 	return fd;
 }
 
@@ -737,8 +770,32 @@ static int op_read_map(struct rng *r)
 	return end_read(fd, f);
 }
 
+/* What is in the page cache already; that may be nothing. */
+static int op_read_nowait(struct rng *r)
+{
+	struct iovec iov = { .iov_base = buffer };
+	struct file *f;
+	off_t offset;
+	size_t len;
+	ssize_t n;
+	int fd = begin_read(r, O_RDONLY, &f, &offset, &len);
+
+	if (fd < 0)
+		return fd;
+	iov.iov_len = len;
+	n = preadv2(fd, &iov, 1, offset, RWF_NOWAIT);
+	if (n < 0)
+		n = -errno;
+	else
+		compare(f, buffer, offset, n, "preadv2");
+	need(MISMATCH, n && n <= (ssize_t)len);
+	end_read(fd, f);
+	return allow(n < 0 ? n : 0, EAGAIN);
+}
+
 static int op_splice(struct rng *r)
 {
+	bool send = one_in(r, 2);
 	struct file *f;
 	off_t offset;
 	ssize_t n;
@@ -750,10 +807,11 @@ static int op_splice(struct rng *r)
 		return fd;
 	pos = offset;
 	need(REFUSED, !pipe2(pipe_fd, O_CLOEXEC));
-	n = splice(fd, &pos, pipe_fd[1], NULL, len, 0);
+	n = send ? sendfile(pipe_fd[1], fd, &pos, len) :
+		   splice(fd, &pos, pipe_fd[1], NULL, len, 0);
 	need(REFUSED, n > 0 && n <= (ssize_t)len);
 	need(REFUSED, read(pipe_fd[0], buffer, n) == n);
-	compare(f, buffer, offset, n, "splice");
+	compare(f, buffer, offset, n, send ? "sendfile" : "splice");
 	close(pipe_fd[0]);
 	close(pipe_fd[1]);
 	return end_read(fd, f);
@@ -802,6 +860,109 @@ static int op_stat(struct rng *r)
 		return fd;
 	take(&f->lock, false);
 	compare_metadata(f, fd);
+	return end_read(fd, f);
+}
+
+/* Through a device that reads the file as the kernel does. */
+static int op_read_loop(struct rng *r)
+{
+	struct loop_config config = {
+		.info.lo_flags = LO_FLAGS_AUTOCLEAR | LO_FLAGS_READ_ONLY,
+	};
+	int control = open("/dev/loop-control", O_RDWR | O_CLOEXEC), loop, nr, err;
+	struct file *f;
+	char dev[32];
+	off_t offset;
+	size_t len;
+	ssize_t n;
+	int fd = begin_read(r, O_RDONLY, &f, &offset, &len);
+
+	need(REFUSED, control >= 0);
+	if (fd < 0) {
+		close(control);
+		return fd;
+	}
+	config.fd = fd;
+	/* Somebody else may take the number that was free a moment ago. */
+	do {
+		nr = ioctl(control, LOOP_CTL_GET_FREE);
+		need(REFUSED, nr >= 0);
+		snprintf(dev, sizeof(dev), "/dev/loop%d", nr);
+		loop = open(dev, O_RDONLY | O_CLOEXEC);
+		need(REFUSED, loop >= 0);
+		err = result(ioctl(loop, LOOP_CONFIGURE, &config));
+		if (err)
+			close(loop);
+	} while (err == -EBUSY);
+	errno = -err;
+	need(REFUSED, !err);
+	n = pread(loop, buffer, len, offset);
+	/* A device consists of whole sectors, a file need not. */
+	if (offset + (off_t)len > f->size / SECTOR * SECTOR)
+		len = f->size / SECTOR * SECTOR - offset;
+	if (n != (ssize_t)len)
+		fail(MISMATCH, "loop device: %zd bytes at %zd instead of %zu", n,
+		     (ssize_t)offset, len);
+	compare(f, buffer, offset, n, "loop device");
+	close(loop);
+	close(control);
+	return end_read(fd, f);
+}
+
+/* Who watches the file is told that somebody else opens and reads it. */
+static int op_watch(struct rng *r)
+{
+	struct file *f;
+	int fd = open_name(any_name(r), O_RDONLY, &f), notify, again;
+	__u32 seen = 0;
+	char *event;
+	ssize_t n;
+
+	if (fd < 0)
+		return fd;
+	notify = inotify_init1(IN_CLOEXEC | IN_NONBLOCK);
+	need(REFUSED, notify >= 0);
+	need(REFUSED, inotify_add_watch(notify, path_of_fd(fd),
+					IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE) >= 0);
+	again = open(path_of_fd(fd), O_RDONLY | O_CLOEXEC);
+	need(REFUSED, again >= 0 && pread(again, buffer, 1, 0) >= 0 && !close(again));
+	n = read(notify, buffer, (size_t)MAX_BLOCKS * BLK);
+	need(REFUSED, n > 0);
+	for (event = (char *)buffer; event < (char *)buffer + n;
+	     event += sizeof(struct inotify_event) + ((struct inotify_event *)event)->len)
+		seen |= ((struct inotify_event *)event)->mask;
+	need(METADATA, (seen & IN_OPEN) && (seen & IN_CLOSE_NOWRITE));
+	close(notify);
+	close_file(fd, f);
+	return 0;
+}
+
+/* How much is cached: never more than there is. */
+static int op_ask_cache(struct rng *r)
+{
+	struct {
+		__u64 cache, dirty, writeback, evicted, recently_evicted;
+	} stat;
+	struct {
+		__u64 off, len;
+	} range = { };
+	unsigned char pages[MAX_BLOCKS];
+	struct file *f;
+	off_t offset;
+	void *map;
+	size_t len;
+	int fd = begin_read(r, O_RDONLY, &f, &offset, &len);
+
+	if (fd < 0)
+		return fd;
+	range.off = offset;
+	range.len = len;
+	need(REFUSED, !syscall(__NR_cachestat, fd, &range, &stat, 0));
+	need(METADATA, stat.cache <= (len + BLK - 1) / BLK && stat.dirty <= stat.cache);
+	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset);
+	need(REFUSED, map != MAP_FAILED);
+	need(REFUSED, !mincore(map, len, pages));
+	need(REFUSED, !munmap(map, len));
 	return end_read(fd, f);
 }
 
@@ -860,6 +1021,7 @@ static void drop_handle(struct handle *h)
 	if (h->kind != FREE)
 		put_file(h->file);
 	h->kind = FREE;
+	h->locked = false;
 }
 
 static void hold_map(struct rng *r, struct handle *h)
@@ -967,7 +1129,52 @@ static int op_pageout(struct rng *r)
 
 	if (h->kind != MAP && h->kind != PRIVATE)
 		return -EBADF;
-	return allow(result(madvise(h->map, h->len, advice)), EAGAIN);
+	return allow(result(madvise(h->map, h->len, advice)), EAGAIN,
+		     h->locked ? EINVAL : EAGAIN);
+}
+
+/* A file that is shorter by now has no pages to lock or to offline. */
+static int op_mlock(struct rng *r)
+{
+	struct handle *h = &handles[below(r, HANDLES)];
+	int err;
+
+	/* Of a private mapping, copies of all pages would be made. */
+	if (h->kind != MAP)
+		return -EBADF;
+	err = result(mlock(h->map, h->len));
+	h->locked = one_in(r, 2);
+	if (!h->locked)
+		need(REFUSED, !munlock(h->map, h->len));
+	return allow(err, ENOMEM, EAGAIN);
+}
+
+/*
+ * Have the contents of a page moved.  The page is lost for good: not too often.
+ * Whoever uses it just now is an obstacle.
+ */
+static int op_offline(struct rng *r)
+{
+	struct handle *h = &handles[below(r, HANDLES)];
+	size_t offset;
+
+	if (h->kind != MAP || !one_in(r, 4))
+		return -EBADF;
+	offset = (size_t)below(r, h->len / BLK) * BLK;
+	return allow(result(madvise(h->map + offset, BLK, MADV_SOFT_OFFLINE)),
+		     EBUSY, EIO, EFAULT);
+}
+
+/* The files are too small for huge pages, but khugepaged looks at the mappings. */
+static int op_huge(struct rng *r)
+{
+	struct handle *h = &handles[below(r, HANDLES)];
+
+	if (h->kind != MAP && h->kind != PRIVATE)
+		return -EBADF;
+	if (one_in(r, 2))
+		return allow_readonly(result(madvise(h->map, h->len, MADV_HUGEPAGE)));
+	return allow(result(madvise(h->map, h->len, MADV_COLLAPSE)), EINVAL);
 }
 
 static int op_drop_held(struct rng *r)
@@ -1070,6 +1277,111 @@ static int op_write_held(struct rng *r)
 	}
 	drop(&f->lock);
 	return 0;
+}
+
+/* A file that isn't the file system's, with what is to be written. */
+static int source_of(__u32 id)
+{
+	int fd = memfd_create("stress", MFD_CLOEXEC);
+
+	fill(buffer, id);
+	need(REFUSED, fd >= 0 && pwrite(fd, buffer, BLK, 0) == BLK);
+	return fd;
+}
+
+enum { SPLICE, SENDFILE, URING, PWRITEV2 };
+
+static ssize_t write_block_by(struct rng *r, int way, int fd, off_t offset, __u32 id)
+{
+	struct iovec iov = { .iov_base = buffer, .iov_len = BLK };
+	int pipe_fd[2], src;
+	ssize_t n;
+
+	fill(buffer, id);
+	switch (way) {
+	case SPLICE:
+		need(REFUSED, !pipe2(pipe_fd, O_CLOEXEC));
+		need(REFUSED, write(pipe_fd[1], buffer, BLK) == BLK);
+		n = splice(pipe_fd[0], NULL, fd, &offset, BLK, 0);
+		close(pipe_fd[0]);
+		close(pipe_fd[1]);
+		return n;
+	case SENDFILE:
+		src = source_of(id);
+		need(REFUSED, lseek(fd, offset, SEEK_SET) == offset);
+		n = sendfile(fd, src, &(off_t){ 0 }, BLK);
+		close(src);
+		return n;
+	case URING:
+		return uring(&(struct io_uring_sqe){
+			.opcode = IORING_OP_WRITE, .flags = one_in(r, 2) ? IOSQE_ASYNC : 0,
+			.fd = fd, .off = offset, .addr = (unsigned long)buffer, .len = BLK,
+		});
+	default:
+		return pwritev2(fd, &iov, 1, offset, one_in(r, 2) ? RWF_DSYNC : 0);
+	}
+}
+
+/* The same as op_write() in all other ways that the kernel has. */
+static int write_by(struct rng *r, int way)
+{
+	unsigned int blocks, block;
+	struct file *f;
+	int fd = open_name(changeable_name(r), O_RDWR, &f);
+	__u32 id;
+
+	if (fd < 0)
+		return fd;
+	take(&f->lock, true);
+	blocks = f->size / BLK;
+	if (blocks) {
+		block = below(r, blocks);
+		id = new_id();
+		need(REFUSED, write_block_by(r, way, fd, (off_t)block * BLK, id) == BLK);
+		f->blocks[block] = (struct block){ id, id };
+		data_changed(f);
+	}
+	return end_read(fd, f);
+}
+
+static int op_write_splice(struct rng *r)
+{
+	return write_by(r, SPLICE);
+}
+
+static int op_write_sendfile(struct rng *r)
+{
+	return write_by(r, SENDFILE);
+}
+
+static int op_write_uring(struct rng *r)
+{
+	return write_by(r, URING);
+}
+
+static int op_write_pwritev2(struct rng *r)
+{
+	return write_by(r, PWRITEV2);
+}
+
+/*
+ * A file of ours is no area for swapping, which is found out in what it begins with;
+ * a frozen one is refused before.
+ */
+static int op_swapon(struct rng *r)
+{
+	struct file *f;
+	int fd = open_name(changeable_name(r), O_RDONLY, &f), err;
+	unsigned int chattrs;
+
+	if (fd < 0)
+		return fd;
+	chattrs = chattrs_of(f);
+	err = result(swapon(path_of_fd(fd), 0));
+	need(REFUSED, err);
+	allow(err, EINVAL, EBUSY, ETXTBSY, maybe_immutable(f, chattrs) ? EPERM : EINVAL);
+	close_file(fd, f);
+	return err;
 }
 
 /* Write what is there already: equal contents on other blocks. */
@@ -1253,6 +1565,38 @@ static int op_clone_range(struct rng *r)
 	range.dest_offset = (off_t)to * BLK;
 	need(REFUSED, !ioctl(fd, FICLONERANGE, &range));
 	copy_blocks(f, to, src, first, count);
+	f->cuts++;
+	data_changed(f);
+	return end_pair(fd, f, src_fd, src, 0);
+}
+
+static int op_copy_range(struct rng *r)
+{
+	int n = changeable_name(r), from = any_name(r), fd, src_fd, err;
+	unsigned int first, count, to;
+	struct file *f, *src;
+	loff_t in, out;
+	ssize_t len, done;
+
+	err = begin_pair(n, O_RDWR, from, &fd, &f, &src_fd, &src);
+	if (err)
+		return err;
+	if (f == src || !whole_blocks(r, src->size, &first, &count))
+		return end_pair(fd, f, src_fd, src, -ENODATA);
+	if (count > f->size / BLK)
+		count = f->size / BLK;
+	if (!count)
+		return end_pair(fd, f, src_fd, src, -ENODATA);
+	to = below(r, f->size / BLK - count + 1);
+	in = (off_t)first * BLK;
+	out = (off_t)to * BLK;
+	for (len = (ssize_t)count * BLK; len; len -= done) {
+		done = copy_file_range(src_fd, &in, fd, &out, len, 0);
+		need(REFUSED, done > 0);
+	}
+	copy_blocks(f, to, src, first, count);
+	/* It's a clone, if that can be done. */
+	f->scattered = true;
 	f->cuts++;
 	data_changed(f);
 	return end_pair(fd, f, src_fd, src, 0);
@@ -1450,7 +1794,8 @@ static int op_link(struct rng *r)
 static int op_rename(struct rng *r)
 {
 	int b = changeable_name(r), a = relative(r, b), err, file;
-	bool exchange = below(r, 3);
+	bool exchange = below(r, 3), immutable;
+	unsigned int chattrs, old_chattrs;
 	struct file *f, *old, *loses;
 
 	if (a == b || a < FAMILIES)
@@ -1461,14 +1806,17 @@ static int op_rename(struct rng *r)
 	/* With two names of one file nothing happens, says rename(2). */
 	loses = exchange || f == old ? NULL : old;
 	begin_lose(loses);
+	chattrs = chattrs_of(f);
+	old_chattrs = chattrs_of(old);
 	err = result(renameat2(AT_FDCWD, path_of(a), AT_FDCWD, path_of(b),
 			       exchange ? RENAME_EXCHANGE : 0));
+	immutable = maybe_immutable(f, chattrs) || maybe_immutable(old, old_chattrs);
 	end_lose(loses, err);
 	if (err == -ENOENT) {
 		need(METADATA, !f || (exchange && !old));
 		return end_names(a, b, err);
 	}
-	if (allow_readonly(err))
+	if (immutable ? allow(err, EPERM) : allow_readonly(err))
 		return end_names(a, b, err);
 	need(METADATA, f && (old || !exchange));
 	file = shared->names[b].file;
@@ -1493,7 +1841,65 @@ static int op_unlink(struct rng *r)
 	return err;
 }
 
-enum { MODE, OWNER, TIME, XATTR };
+/*
+ * Immutable for a moment, in which nobody changes it, also by the fd of @f that is
+ * open already.  Aliasing and releasing are not for it to refuse.
+ */
+static int op_chattr(struct rng *r)
+{
+	struct file *f;
+	int fd = open_name(changeable_name(r), O_RDONLY, &f), err, flags, immutable;
+
+	if (fd < 0)
+		return fd;
+	take(&f->lock, true);
+	need(REFUSED, !ioctl(fd, FS_IOC_GETFLAGS, &flags));
+	need(METADATA, !(flags & FS_IMMUTABLE_FL));
+	immutable = flags | FS_IMMUTABLE_FL;
+	__atomic_add_fetch(&f->chattrs, 1, __ATOMIC_SEQ_CST);
+	err = result(ioctl(fd, FS_IOC_SETFLAGS, &immutable));
+	if (!err) {
+		int opened = try_open(path_of_fd(fd), O_WRONLY);
+
+		need(REFUSED, opened == -EPERM || (opened == -EROFS && maybe_readonly()));
+		need(REFUSED, fchmod(fd, 0700) && (errno == EPERM || errno == EROFS));
+		release_fd(fd);
+		/* Until then it is not to become read-only. */
+		while ((err = result(ioctl(fd, FS_IOC_SETFLAGS, &flags))) == -EROFS &&
+		       maybe_readonly())
+			pause_ms(1);
+		need(REFUSED, !err);
+	}
+	__atomic_add_fetch(&f->chattrs, 1, __ATOMIC_SEQ_CST);
+	compare_metadata(f, fd);
+	end_read(fd, f);
+	return allow_readonly(err);
+}
+
+/* An ACL that gives what @mode gives, and something to one more user. */
+static int set_acl(int fd, mode_t mode)
+{
+	struct {
+		__u32 version;
+		struct {
+			__u16 tag, perm;
+			__u32 id;
+		} entries[5];
+	} acl = {
+		.version = 2,
+		.entries = {
+			{ 0x01, mode >> 6 & 7, -1 },	/* owner */
+			{ 0x02, 7, ALICE },		/* user, as far as the mask goes */
+			{ 0x04, mode >> 3 & 7, -1 },	/* group */
+			{ 0x10, mode >> 3 & 7, -1 },	/* mask */
+			{ 0x20, mode & 7, -1 },		/* others */
+		},
+	};
+
+	return result(fsetxattr(fd, "system.posix_acl_access", &acl, sizeof(acl), 0));
+}
+
+enum { MODE, OWNER, TIME, XATTR, ACL };
 
 static int change_metadata(struct rng *r, int what)
 {
@@ -1526,6 +1932,10 @@ static int change_metadata(struct rng *r, int what)
 		err = result(fsetxattr(fd, "user.v", &xattr, sizeof(xattr), 0));
 		f->xattr = err ? f->xattr : xattr;
 		break;
+	case ACL:
+		err = set_acl(fd, mode);
+		f->mode = err ? f->mode : mode;
+		break;
 	}
 	if (sync_it)
 		need(REFUSED, !fsync(fd));
@@ -1552,6 +1962,11 @@ static int op_utimes(struct rng *r)
 static int op_setxattr(struct rng *r)
 {
 	return change_metadata(r, XATTR);
+}
+
+static int op_setfacl(struct rng *r)
+{
+	return change_metadata(r, ACL);
 }
 
 static int op_fsync(struct rng *r)
@@ -1670,7 +2085,11 @@ static const struct op file_ops[] = {
 	{ "read",		op_read,		8, DOES },
 	{ "read-direct",	op_read_direct,		4, DOES },
 	{ "read-map",		op_read_map,		8, DOES },
+	{ "read-nowait",	op_read_nowait,		3, DOES },
 	{ "splice",		op_splice,		3, DOES },
+	{ "read-loop",		op_read_loop,		1, DOES },
+	{ "watch",		op_watch,		2, DOES },
+	{ "ask-cache",		op_ask_cache,		2, DOES },
 	{ "read-io_uring",	op_read_uring,		3, DOES },
 	{ "advise",		op_advise,		2, DOES },
 	{ "stat",		op_stat,		4, DOES },
@@ -1678,15 +2097,24 @@ static const struct op file_ops[] = {
 	{ "hold",		op_hold,		14, DOES },
 	{ "check-held",		op_check_held,		14, DOES },
 	{ "pageout",		op_pageout,		3, DOES },
+	{ "mlock",		op_mlock,		2, DOES },
+	{ "huge",		op_huge,		1, DOES },
+	{ "offline",		op_offline,		1, DOES },
 	{ "drop-held",		op_drop_held,		6, DOES },
 	{ "write",		op_write,		5, DOES | IS_BUSY },
 	{ "write-held",		op_write_held,		4, DOES },
+	{ "write-splice",	op_write_splice,	1, DOES | IS_BUSY },
+	{ "write-sendfile",	op_write_sendfile,	1, DOES | IS_BUSY },
+	{ "write-io_uring",	op_write_uring,		1, DOES | IS_BUSY },
+	{ "write-pwritev2",	op_write_pwritev2,	1, DOES | IS_BUSY },
+	{ "swapon",		op_swapon,		1, IS_BUSY },
 	{ "rewrite",		op_rewrite,		2, DOES | IS_BUSY },
 	{ "truncate",		op_truncate,		2, DOES | IS_BUSY },
 	{ "open-trunc",		op_open_trunc,		1, DOES | IS_BUSY },
 	{ "fallocate",		op_fallocate,		3, DOES | IS_BUSY },
 	{ "clone",		op_clone,		12, DOES | IS_BUSY },
 	{ "clone-range",	op_clone_range,		2, DOES | IS_BUSY },
+	{ "copy-range",		op_copy_range,		1, DOES | IS_BUSY },
 	{ "dedupe",		op_dedupe,		6, DOES | IS_BUSY },
 	{ "replace",		op_replace,		16, DOES },
 	{ "link",		op_link,		2, DOES },
@@ -1696,6 +2124,8 @@ static const struct op file_ops[] = {
 	{ "chown",		op_chown,		1, DOES },
 	{ "utimes",		op_utimes,		2, DOES },
 	{ "setxattr",		op_setxattr,		2, DOES },
+	{ "setfacl",		op_setfacl,		1, DOES },
+	{ "chattr",		op_chattr,		1, DOES },
 	{ "fsync",		op_fsync,		1, DOES },
 }, fs_ops[] = {
 	{ "drop-caches",	op_drop_caches,		4, DOES },
