@@ -657,8 +657,9 @@ struct combination {
 	bool keep;
 	enum {
 		CLOSED, CLOSED_LAST,
-		WATCHED,		/* the first of WATCHES */
-		OPEN = WATCHED + WATCHES, DONOR_OPEN, BOTH_OPEN,
+		ALIAS_WATCHED,		/* the first of WATCHES */
+		BOTH_WATCHED = ALIAS_WATCHED + WATCHES,	/* again the first */
+		OPEN = BOTH_WATCHED + WATCHES, DONOR_OPEN, BOTH_OPEN,
 		MAPPED, DONOR_MAPPED, BOTH_MAPPED,
 		USERS
 	} user;
@@ -680,6 +681,16 @@ static struct combination combination(int i)
 
 /* Alias and donor, in this order. */
 static const char * const pair[] = { "alias", "donor" };
+
+/* By what is that one of the pair watched?  WATCHES: nothing. */
+static enum watch is_watched(struct combination c, int which)
+{
+	if (c.user >= BOTH_WATCHED && c.user < BOTH_WATCHED + WATCHES)
+		return c.user - BOTH_WATCHED;
+	if (!which && c.user >= ALIAS_WATCHED && c.user < BOTH_WATCHED)
+		return c.user - ALIAS_WATCHED;
+	return WATCHES;
+}
 
 /* Is that one of the pair open, or mapped, at the end? */
 static bool is_open(struct combination c, int which)
@@ -741,10 +752,10 @@ static void make_combinations(struct __test_metadata *_metadata, bool leave_open
 				      c.keep ? KEEP : 0));
 		for (j = 0; j < 2; j++) {
 			const char *name = numbered(pair[j], i);
+			enum watch how = is_watched(c, j);
 
-			if (c.user >= WATCHED && c.user < WATCHED + WATCHES)
-				add_watch(_metadata, watches[c.user - WATCHED],
-					  c.user - WATCHED, name);
+			if (how != WATCHES)
+				add_watch(_metadata, watches[how], how, name);
 			if (is_mapped(c, j))
 				maps[i][j] = map_file(_metadata, name, SIZE);
 		}
