@@ -72,13 +72,24 @@ FIXTURE(fs) {
 
 FIXTURE_VARIANT(fs) {
 	const char *type;
-	const char *mkfs[6];	/* command, to which the device is added */
+	const char *mkfs[8];	/* command, to which the device is added */
 };
 
-/* A file system that supports aliases is tested by a line here. */
+/*
+ * A file system that supports aliases is tested by a line here.  A program that
+ * is about one only defines which.
+ */
+#ifndef ONLY_BTRFS
 FIXTURE_VARIANT_ADD(fs, xfs) {
 	.type = "xfs",
 	.mkfs = { "mkfs.xfs", "-q", "-f", "-K" },
+};
+#endif
+
+/* No larger than IMAGE_SIZE, for crash_fs(). */
+FIXTURE_VARIANT_ADD(fs, btrfs) {
+	.type = "btrfs",
+	.mkfs = { "mkfs.btrfs", "-q", "-f", "-K", "-b", "320M" },
 };
 
 /* Bytes of a loop device's file, and so of a file system without a device. */
@@ -181,6 +192,7 @@ static inline const char *kmsg_fault(const char *line)
 		"BUG:", "WARNING:", "INFO: task", "INFO: possible",
 		"Busy inodes after unmount", "Assertion failed",
 		"Metadata corruption", "Corruption of in-memory data",
+		"csum failed",
 	};
 	size_t i;
 
@@ -213,6 +225,7 @@ static inline void check_kmsg(struct __test_metadata *_metadata, int kmsg)
 static struct {
 	char fs[16];		/* the file system that was made last */
 	char image[256];	/* where, if there is no device */
+	char crashed[264];	/* what crash_fs() found on the device */
 } *common;
 
 static void __attribute__((constructor)) begin_common(void)
@@ -225,12 +238,15 @@ static void __attribute__((constructor)) begin_common(void)
 		abort();
 	snprintf(common->image, sizeof(common->image), "%s/mapping_alias.%d",
 		 tmp && *tmp ? tmp : "/tmp", getpid());
+	snprintf(common->crashed, sizeof(common->crashed), "%s.crashed",
+		 common->image);
 }
 
 /* Tests end with _exit(), so that this is for the program. */
 static void __attribute__((destructor)) end_common(void)
 {
 	unlink(common->image);
+	unlink(common->crashed);
 }
 
 FIXTURE_SETUP(fs)
@@ -280,7 +296,42 @@ FIXTURE_TEARDOWN(fs)
 	check_kmsg(_metadata, self->kmsg);
 }
 
-/* Unmount and mount the test's file system; all files must be closed. */
+/* What copy_disk() reads and writes at a time */
+#define DISK_CHUNK (256 * BLK)
+
+/* Copy IMAGE_SIZE bytes, those that @to has already left out. */
+static inline void copy_disk(struct __test_metadata *_metadata,
+			     const char *from, const char *to)
+{
+	unsigned char *buf = aligned_alloc(BLK, 2 * DISK_CHUNK);
+	int in, out;
+	off_t pos;
+
+	ASSERT_NE(NULL, buf);
+	/* A device is read and written past its page cache, a file of tmpfs isn't. */
+	in = open(from, O_RDONLY | O_CLOEXEC | O_DIRECT);
+	if (in < 0)
+		in = open(from, O_RDONLY | O_CLOEXEC);
+	ASSERT_LE(0, in);
+	out = open(to, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+	ASSERT_LE(0, out);
+	for (pos = 0; pos < IMAGE_SIZE; pos += DISK_CHUNK) {
+		memset(buf, 0, 2 * DISK_CHUNK);
+		ASSERT_LE(0, pread(in, buf, DISK_CHUNK, pos));
+		ASSERT_LE(0, pread(out, buf + DISK_CHUNK, DISK_CHUNK, pos));
+		if (memcmp(buf, buf + DISK_CHUNK, DISK_CHUNK))
+			ASSERT_EQ(DISK_CHUNK, pwrite(out, buf, DISK_CHUNK, pos));
+	}
+	ASSERT_EQ(0, fsync(out));
+	close(in);
+	close(out);
+	free(buf);
+}
+
+/*
+ * Unmount and mount the test's file system; all files must be closed.  After a
+ * crash, nothing is on the disk that was written later.
+ */
 static inline void remount_fs(struct __test_metadata *_metadata,
 			      struct _test_data_fs *self,
 			      const struct _fixture_variant_fs *variant)
@@ -294,6 +345,10 @@ static inline void remount_fs(struct __test_metadata *_metadata,
 	ASSERT_EQ(0, umount(MNT)) {
 		TH_LOG("umount: %s", strerror(errno));
 	}
+	if (!access(common->crashed, F_OK)) {
+		copy_disk(_metadata, common->crashed, self->dev);
+		ASSERT_EQ(0, unlink(common->crashed));
+	}
 	ASSERT_EQ(0, mount(self->dev, MNT, variant->type, 0, NULL)) {
 		TH_LOG("mount: %s", strerror(errno));
 	}
@@ -302,12 +357,22 @@ static inline void remount_fs(struct __test_metadata *_metadata,
 	close(dev);
 }
 
-/* Stop the test's file system as a crash would: nothing more is written. */
-static inline void crash_fs(struct __test_metadata *_metadata)
+/*
+ * Stop the test's file system as a crash would: nothing more is written.  btrfs
+ * can't be stopped, so put by what is on the disk now.
+ */
+static inline void crash_fs(struct __test_metadata *_metadata,
+			    struct _test_data_fs *self,
+			    const struct _fixture_variant_fs *variant)
 {
 	__u32 no_log_flush = 2;		/* XFS_FSOP_GOING_FLAGS_NOLOGFLUSH */
-	int fd = open(MNT, O_RDONLY | O_CLOEXEC);
+	int fd;
 
+	if (strcmp(variant->type, "xfs")) {
+		copy_disk(_metadata, self->dev, common->crashed);
+		return;
+	}
+	fd = open(MNT, O_RDONLY | O_CLOEXEC);
 	ASSERT_LE(0, fd);
 	ASSERT_EQ(0, ioctl(fd, _IOR('X', 125, __u32), &no_log_flush));
 	close(fd);
@@ -551,6 +616,20 @@ static inline bool file_has(struct __test_metadata *_metadata,
 	equal = st.st_size == size && fd_has(_metadata, fd, 0, size, seed);
 	close(fd);
 	return equal;
+}
+
+/*
+ * New files in the directory @dir are overwritten in place, as swap files have to
+ * be, and have no checksums.  Only btrfs knows other files.
+ */
+static inline void set_nocow(struct __test_metadata *_metadata, const char *dir)
+{
+	int fd = xopen(_metadata, dir, O_RDONLY), flags;
+
+	ASSERT_EQ(0, ioctl(fd, FS_IOC_GETFLAGS, &flags));
+	flags |= FS_NOCOW_FL;
+	ASSERT_TRUE(!ioctl(fd, FS_IOC_SETFLAGS, &flags) || errno == EOPNOTSUPP);
+	close(fd);
 }
 
 /* Create @to with the blocks of @from. */

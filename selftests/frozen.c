@@ -188,6 +188,7 @@ static void make_swap(struct __test_metadata *_metadata, const char *name)
 
 TEST_F(fs, swap_file)
 {
+	set_nocow(_metadata, ".");
 	make_swap(_metadata, "swap");
 	make_file(_metadata, "donor", 1 << 20, 1);
 	ASSERT_EQ(0, swapon("swap", 0)) {
@@ -205,8 +206,8 @@ TEST_F(fs, swapon)
 {
 	static const char * const pair[] = { "alias", "swap" };
 	size_t i;
-	int fd;
 
+	set_nocow(_metadata, ".");
 	make_swap(_metadata, "swap");
 	make_swap(_metadata, "copy");
 	clone_file(_metadata, "swap", "alias");
@@ -225,10 +226,7 @@ TEST_F(fs, swapon)
 	for (i = 0; i < ARRAY_SIZE(pair); i++) {
 		EXPECT_EQ(ORDINARY, state_of(_metadata, pair[i]));
 		/* No file can share what is swapped to. */
-		fd = xopen(_metadata, pair[i], O_RDWR);
-		ASSERT_EQ(0, fallocate(fd, FALLOC_FL_UNSHARE_RANGE, 0, 1 << 20));
-		ASSERT_EQ(0, fsync(fd));
-		close(fd);
+		make_swap(_metadata, pair[i]);
 		EXPECT_EQ(0, swapon(pair[i], 0)) {
 			TH_LOG("swapon: %s", strerror(errno));
 		}

@@ -546,6 +546,9 @@ TEST_F(fs, shutdown)
 	int second, third, fourth, fifth, sixth;
 	size_t i;
 
+	/* btrfs can't be shut down. */
+	if (strcmp(variant->type, "xfs"))
+		return;
 	donor_and_alias(_metadata);
 	for (i = 1; i < ARRAY_SIZE(names); i++)
 		clone_file(_metadata, "donor", names[i]);
@@ -561,7 +564,7 @@ TEST_F(fs, shutdown)
 	fourth = xopen(_metadata, "fourth", O_RDONLY);
 	fifth = xopen(_metadata, "fifth", O_RDONLY);
 	sixth = xopen(_metadata, "sixth", O_RDONLY);
-	crash_fs(_metadata);
+	crash_fs(_metadata, self, variant);
 
 	EXPECT_EQ(ALIAS, info_fd(_metadata, second).state);
 	EXPECT_EQ(KEPT, info_fd(_metadata, fifth).state);

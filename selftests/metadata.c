@@ -332,6 +332,13 @@ static struct stat metadata_of(struct __test_metadata *_metadata,
 	return st;
 }
 
+/* btrfs has no projects, and doesn't sync what has no name any more. */
+static bool promised(const struct change *change, const char *type)
+{
+	return !strcmp(type, "xfs") ||
+	       (change->make != do_project && change->made != has_no_name);
+}
+
 /*
  * Change a file's metadata, fsync() it, crash: what was changed must be there
  * afterwards, and nothing of it in the file that it shares its cache with.
@@ -355,6 +362,8 @@ static void check_fsync(struct __test_metadata *_metadata,
 
 	for (i = 0; i < ARRAY_SIZE(changes); i++) {
 		name = changes[i].name;
+		if (!promised(&changes[i], variant->type))
+			continue;
 		make_file(_metadata, name, PAIR_SIZE, 1);
 		snprintf(other, sizeof(other), "%s.other", name);
 		clone_file(_metadata, name, other);
@@ -368,6 +377,8 @@ static void check_fsync(struct __test_metadata *_metadata,
 	for (i = 0; i < ARRAY_SIZE(changes); i++) {
 		change = &changes[i];
 		name = change->name;
+		if (!promised(change, variant->type))
+			continue;
 		snprintf(other, sizeof(other), "%s.other", name);
 		fd = xopen(_metadata, name, O_RDONLY);
 		ASSERT_EQ(0, donor ? alias_file(other, name, KEEP) :
@@ -387,7 +398,7 @@ static void check_fsync(struct __test_metadata *_metadata,
 		st2 = metadata_of(_metadata, other);
 		EXPECT_EQ(0, memcmp(&st, &st2, sizeof(st)));
 
-		crash_fs(_metadata);
+		crash_fs(_metadata, self, variant);
 		close(fd);
 		remount_fs(_metadata, self, variant);
 		EXPECT_TRUE(change->made(_metadata, name))
@@ -438,7 +449,7 @@ TEST_F(fs, fsync_lazytime)
 	fd = xopen(_metadata, "alias", O_RDONLY);
 	EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
 	ASSERT_EQ(0, fsync(fd));
-	crash_fs(_metadata);
+	crash_fs(_metadata, self, variant);
 	close(fd);
 	remount_fs(_metadata, self, variant);
 	ASSERT_EQ(0, stat("alias", &st));
@@ -494,7 +505,7 @@ TEST_F(fs, atime)
  * See that /proc/PID/maps and map_files call what is mapped at @map @name, and
  * that what map_files has is this file in this @state.
  */
-static void check_mapping(struct __test_metadata *_metadata,
+static void check_mapping(struct __test_metadata *_metadata, const char *type,
 			  const unsigned char *map, const char *name,
 			  unsigned int state)
 {
@@ -518,7 +529,9 @@ static void check_mapping(struct __test_metadata *_metadata,
 			continue;
 		found = true;
 		EXPECT_EQ(st.st_ino, ino);
-		EXPECT_EQ(st.st_dev, makedev(major, minor));
+		/* stat() shows that of a subvolume on btrfs. */
+		if (!strcmp(type, "xfs"))
+			EXPECT_EQ(st.st_dev, makedev(major, minor));
 		EXPECT_STREQ(expected, path);
 		break;
 	}
@@ -547,14 +560,14 @@ TEST_F(fs, proc_maps)
 
 	donor_and_alias(_metadata);
 	old = map_file(_metadata, "alias", PAIR_SIZE);
-	check_mapping(_metadata, old, "alias", ORDINARY);
+	check_mapping(_metadata, variant->type, old, "alias", ORDINARY);
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	alias = map_file(_metadata, "alias", PAIR_SIZE);
 	donor = map_file(_metadata, "donor", PAIR_SIZE);
 	EXPECT_EQ(frame_of(_metadata, donor), frame_of(_metadata, alias));
-	check_mapping(_metadata, old, "alias", KEPT);
-	check_mapping(_metadata, alias, "alias", KEPT);
-	check_mapping(_metadata, donor, "donor", DONOR);
+	check_mapping(_metadata, variant->type, old, "alias", KEPT);
+	check_mapping(_metadata, variant->type, alias, "alias", KEPT);
+	check_mapping(_metadata, variant->type, donor, "donor", DONOR);
 	ASSERT_EQ(0, munmap(old, PAIR_SIZE));
 	ASSERT_EQ(0, munmap(alias, PAIR_SIZE));
 	ASSERT_EQ(0, munmap(donor, PAIR_SIZE));

@@ -102,8 +102,8 @@ TEST_F(fs, unwritten_hole)
 }
 
 /*
- * lseek(2) tells of the file's own extents.  Where the donor has unwritten ones it
- * finds data, as they are in the page cache; the alias has a hole.
+ * lseek(2) tells of the file's own extents.  The alias has a hole where the donor
+ * has unwritten ones; there XFS finds data, as they are in the page cache.
  */
 TEST_F(fs, hole_stays_hole)
 {
@@ -114,7 +114,8 @@ TEST_F(fs, hole_stays_hole)
 	check_sparse_alias(_metadata);
 	alias = xopen(_metadata, "alias", O_RDONLY);
 	donor = xopen(_metadata, "donor", O_RDONLY);
-	EXPECT_EQ(4 * BLK, lseek(donor, 4 * BLK, SEEK_DATA));
+	EXPECT_EQ(strcmp(variant->type, "xfs") ? 12 * BLK : 4 * BLK,
+		  lseek(donor, 4 * BLK, SEEK_DATA));
 	EXPECT_EQ(12 * BLK, lseek(alias, 4 * BLK, SEEK_DATA));
 	EXPECT_EQ(4 * BLK, lseek(alias, 0, SEEK_HOLE));
 	close(alias);
@@ -1075,15 +1076,23 @@ static void check_failed_write(struct __test_metadata *_metadata,
 {
 	int loop = full_disk_begin(_metadata, variant);
 	int fd = xopen(_metadata, name, O_RDWR);
-	int old;
+	int old, alias;
 
 	write_pattern(_metadata, fd, 0, PAIR_SIZE, 2);
 	EXPECT_EQ(-1, fsync(fd));
 	close(fd);
 
 	old = xopen(_metadata, name, O_RDONLY);
+	alias = xopen(_metadata, "alias", O_RDONLY);
 	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
 	EXPECT_TRUE(fd_has(_metadata, old, 0, PAIR_SIZE, 1));
+	/*
+	 * Who has his own pages is told nothing of errors in the donor's.  (With
+	 * this disk, what was written to can't be synced on btrfs.)
+	 */
+	if (strcmp(name, "alias"))
+		EXPECT_EQ(0, fsync(alias));
+	close(alias);
 	close(old);
 	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
