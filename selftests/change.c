@@ -901,22 +901,22 @@ static const char * const callers[] = {
 };
 
 /* How an attempt ends. */
-static int due_result(const struct attempt *a, enum caller caller, bool frozen)
+static int due_result(const struct attempt *a, enum caller who, bool frozen)
 {
-	if (caller != AS_ROOT && (a->only & ROOT))
+	if (who != AS_ROOT && (a->only & ROOT))
 		return -EPERM;
-	if (caller > AS_OWNER && (a->only & OWNER))
+	if (who > AS_OWNER && (a->only & OWNER))
 		return -EPERM;
-	if (caller == AS_READER && (a->only & MODE))
+	if (who == AS_READER && (a->only & MODE))
 		return -EACCES;
-	if (caller == AS_READER && (a->only & MODE_EPERM))
+	if (who == AS_READER && (a->only & MODE_EPERM))
 		return -EPERM;
 	return frozen ? a->frozen : a->ordinary;
 }
 
 /* Make all attempts.  @blocks: those of the frozen files; else it is ordinary. */
 static void try_all(struct try *t, const char *type,
-		    const struct block_map *blocks, enum caller caller)
+		    const struct block_map *blocks, enum caller who)
 {
 	struct __test_metadata *_metadata = t->_metadata;
 	const struct attempt *a;
@@ -927,30 +927,30 @@ static void try_all(struct try *t, const char *type,
 		if (!blocks)
 			clone_file(_metadata, "pristine", t->name);
 		t->arg = a->arg;
-		EXPECT_EQ(due_result(a, caller, blocks), a->try(t)) {
+		EXPECT_EQ(due_result(a, who, blocks), a->try(t)) {
 			TH_LOG("%s of %s as %s", a->name, t->name,
-			       callers[caller]);
+			       callers[who]);
 		}
 		if (!blocks)
 			continue;
 		EXPECT_TRUE(unharmed(t, blocks)) {
 			TH_LOG("%s of %s as %s", a->name, t->name,
-			       callers[caller]);
+			       callers[who]);
 		}
 	}
 }
 
 static void try_all_as(struct try *t, const char *type,
-		       const struct block_map *blocks, enum caller caller)
+		       const struct block_map *blocks, enum caller who)
 {
 	struct __test_metadata *_metadata = t->_metadata;
 	pid_t pid;
 
-	pid = fork_as(_metadata, caller == AS_OWNER ? ALICE : BOB, 0);
+	pid = fork_as(_metadata, who == AS_OWNER ? ALICE : BOB, 0);
 	if (!pid) {
 		/* Or it could not trace itself. */
 		ASSERT_EQ(0, prctl(PR_SET_DUMPABLE, 1));
-		try_all(t, type, blocks, caller);
+		try_all(t, type, blocks, who);
 		child_exit(-_metadata->exit_code);
 	}
 	EXPECT_EQ(0, child_result(_metadata, pid));
