@@ -7,6 +7,7 @@
 #include "alias.h"
 #include "mapping.h"
 #include "msg.h"
+#include "volume.h"
 
 static void alias_one(struct file *donor, int donor_fd, struct file *file)
 {
@@ -30,6 +31,20 @@ static void alias_one(struct file *donor, int donor_fd, struct file *file)
 	close(fd);
 }
 
+/* Its donor's inode number is not enough on btrfs: is it kept as an alias of another one? */
+static void check_kept(int donor_fd, struct file *file)
+{
+	int fd = file_open(file);
+
+	if (fd < 0)
+		return;
+	if (mapping_other_donor(fd, donor_fd)) {
+		file->kept = false;
+		file_skip(file, REASON_OTHER_DONOR);
+	}
+	close(fd);
+}
+
 void alias(struct file *donor, struct file **member, size_t n, bool dry_run)
 {
 	static atomic_flag told = ATOMIC_FLAG_INIT;
@@ -39,7 +54,8 @@ void alias(struct file *donor, struct file **member, size_t n, bool dry_run)
 	for (i = 0; i < n && !interrupted; i++) {
 		struct file *file = member[i];
 
-		if (file->reason != REASON_NONE || file->kept)
+		if (file->reason != REASON_NONE ||
+		    (file->kept && (dry_run || !file_on_btrfs(file))))
 			continue;
 		if (!mapping_supported() && !atomic_flag_test_and_set(&told))
 			mapping_missing(!dry_run);
@@ -55,6 +71,8 @@ void alias(struct file *donor, struct file **member, size_t n, bool dry_run)
 			donor_fd = file_open(donor);
 		if (donor_fd < 0)
 			file_skip(file, donor->reason);
+		else if (file->kept)
+			check_kept(donor_fd, file);
 		else
 			alias_one(donor, donor_fd, file);
 	}

@@ -10,11 +10,12 @@
 #include "prove.h"
 #include "report.h"
 #include "users.h"
+#include "volume.h"
 
 /* Whether it makes sense to try @file with @donor; a message if not. */
 static bool fits(const struct file *donor, struct file *file)
 {
-	if (file->dev == donor->dev && file->ino == donor->ino)
+	if (file_is_same(file, donor))
 		file_error(file, "is the donor itself under another name", 0,
 			   "hard links share their page cache anyway: leave it out");
 	else if (file->size != donor->size)

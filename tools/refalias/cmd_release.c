@@ -12,6 +12,7 @@
 #include "msg.h"
 #include "sharing.h"
 #include "table.h"
+#include "volume.h"
 
 struct released {
 	const struct options *options;
@@ -98,8 +99,7 @@ static void forget(const struct files *names, const struct options *options)
 	for (from = 0; from < names->n; from += n) {
 		struct file **name = names->file + from;
 
-		for (n = 1; from + n < names->n && name[n]->dev == name[0]->dev &&
-			    name[n]->ino == name[0]->ino; n++)
+		for (n = 1; from + n < names->n && file_is_same(name[n], name[0]); n++)
 			;
 		forget_inode(&manifest, name, n);
 	}

@@ -12,6 +12,7 @@
 #include "sharing.h"
 #include "table.h"
 #include "users.h"
+#include "volume.h"
 
 enum {
 	COL_FILE, COL_STATE, COL_KEPT, COL_ALIASES, COL_SIZE, COL_RESIDENT, COL_DONOR,
@@ -46,27 +47,48 @@ struct sums {
 	int64_t opened_before;	/* of the aliases; -1: not known */
 };
 
-/* The walked file with this inode number on @like's device, or NULL. */
-static const struct file *find(const struct files *files, const struct file *like, uint64_t ino)
-{
-	size_t low = 0, high = files->n, i;
-	const struct file *at;
+/* A file that shares its page cache, and what is known about that. */
+struct sharing {
+	struct file *file;
+	struct fs_mapping_info info;
+	int64_t resident;
+};
 
-	/* Donor and alias are of one size; group_sort() made this the order. */
-	while (low < high) {
-		i = low + (high - low) / 2;
-		at = files->file[i];
-		if (at->dev < like->dev ||
-		    (at->dev == like->dev &&
-		     (at->size < like->size || (at->size == like->size && at->ino < ino))))
-			low = i + 1;
-		else
-			high = i;
-	}
-	if (low == files->n)
+struct shown {
+	const struct options *options;
+	struct sharing *sharing;
+	size_t n, space;
+	const struct file **donor;	/* all donors, in the order of by_inode() */
+	size_t donors;
+	struct table *table;
+	struct sums sums;
+};
+
+static int by_inode(const void *a, const void *b)
+{
+	const struct file *x = *(const struct file *const *)a;
+	const struct file *y = *(const struct file *const *)b;
+	int diff = COMPARE(file_fs(x), file_fs(y));
+
+	if (!diff)
+		diff = COMPARE(x->size, y->size);
+	return diff ? diff : COMPARE(x->cache, y->cache);
+}
+
+/*
+ * The donor of @alias, or NULL if it was not walked.  Subvolumes of btrfs can have
+ * donors with the same inode number: then nobody can tell which it is.
+ */
+static const struct file *find(const struct shown *shown, const struct file *alias)
+{
+	const struct file **found = NULL, **end = shown->donor + shown->donors;
+
+	if (shown->donors)
+		found = bsearch(&alias, shown->donor, shown->donors, sizeof(*found), by_inode);
+	if (!found || (found > shown->donor && !by_inode(found, found - 1)) ||
+	    (found + 1 < end && !by_inode(found, found + 1)))
 		return NULL;
-	at = files->file[low];
-	return at->dev == like->dev && at->ino == ino ? at : NULL;
+	return *found;
 }
 
 static void set_size(struct table *table, size_t column, uint64_t size, bool json)
@@ -79,9 +101,12 @@ static void set_size(struct table *table, size_t column, uint64_t size, bool jso
 		table_set(table, column, xasprintf("%s", format_size(size, buf)));
 }
 
-static void add_line(struct table *table, const struct files *files, const struct file *file,
-		     const struct fs_mapping_info *info, int64_t resident, bool json)
+static void add_line(const struct shown *shown, const struct sharing *sharing)
 {
+	const struct fs_mapping_info *info = &sharing->info;
+	const struct file *file = sharing->file;
+	struct table *table = shown->table;
+	bool json = shown->options->json;
 	bool is_alias = info->state & FS_MAPPING_INFO_ALIAS;
 	const struct file *donor;
 	char *path = file_path(file);
@@ -97,13 +122,13 @@ static void add_line(struct table *table, const struct files *files, const struc
 	if (!is_alias || json)
 		table_set_number(table, COL_ALIASES, info->nr_aliases);
 	set_size(table, COL_SIZE, file->size, json);
-	if (resident >= 0)
-		set_size(table, COL_RESIDENT, (uint64_t)resident, json);
+	if (sharing->resident >= 0)
+		set_size(table, COL_RESIDENT, (uint64_t)sharing->resident, json);
 	table_set_number(table, COL_INO, file->ino);
 	if (!is_alias || !info->donor_ino)
 		return;
 	table_set_number(table, COL_DONOR_INO, info->donor_ino);
-	donor = find(files, file, info->donor_ino);
+	donor = find(shown, file);
 	if (donor) {
 		path = file_path(donor);
 		table_set_path(table, COL_DONOR, COL_DONOR_HEX, path);
@@ -148,34 +173,48 @@ static void print_sums(const struct sums *sums)
 	       format_size(sums->shared, shared), format_size(sums->resident, resident));
 }
 
-struct shown {
-	const struct options *options;
-	const struct files *files;
-	struct table *table;
-	struct sums sums;
-};
-
-static void show(struct file *file, int fd, const struct fs_mapping_info *info, void *data)
+static void note(struct file *file, int fd, const struct fs_mapping_info *info, void *data)
 {
-	int64_t resident = resident_bytes(fd, file->size);
 	struct shown *shown = data;
-	struct sums *sums = &shown->sums;
 
-	add_line(shown->table, shown->files, file, info, resident, shown->options->json);
-	if (info->state & FS_MAPPING_INFO_ALIAS) {
+	shown->sharing = xgrow(shown->sharing, shown->n, &shown->space, sizeof(*shown->sharing));
+	shown->sharing[shown->n++] = (struct sharing){ file, *info, resident_bytes(fd, file->size) };
+}
+
+static void add_sums(struct sums *sums, const struct sharing *sharing)
+{
+	if (sharing->info.state & FS_MAPPING_INFO_ALIAS) {
 		sums->aliases++;
-		sums->kept += !!(info->state & FS_MAPPING_INFO_KEPT);
-		sums->shared += file->size;
-		sums->resident += resident > 0 ? (uint64_t)resident : 0;
+		sums->kept += !!(sharing->info.state & FS_MAPPING_INFO_KEPT);
+		sums->shared += sharing->file->size;
+		sums->resident += sharing->resident > 0 ? (uint64_t)sharing->resident : 0;
 	} else {
 		sums->donors++;
 	}
 }
 
+/* What was noted, when all donors are known. */
+static void show(struct shown *shown)
+{
+	size_t i;
+
+	shown->donor = xrealloc(NULL, shown->n + 1, sizeof(*shown->donor));
+	for (i = 0; i < shown->n; i++)
+		if (shown->sharing[i].info.state & FS_MAPPING_INFO_DONOR)
+			shown->donor[shown->donors++] = shown->sharing[i].file;
+	qsort(shown->donor, shown->donors, sizeof(*shown->donor), by_inode);
+	for (i = 0; i < shown->n; i++) {
+		add_line(shown, &shown->sharing[i]);
+		add_sums(&shown->sums, &shown->sharing[i]);
+	}
+	free(shown->donor);
+	free(shown->sharing);
+}
+
 int cmd_status(char **paths, int n, const struct options *options)
 {
 	struct walked walked = { 0 };
-	struct shown shown = { .options = options, .files = &walked.files };
+	struct shown shown = { .options = options };
 
 	if (!mapping_supported()) {
 		mapping_missing(true);
@@ -183,7 +222,8 @@ int cmd_status(char **paths, int n, const struct options *options)
 	}
 	cmd_walk(paths, n, options, &walked);
 	shown.table = table_new("files", columns, COL_COUNT, options->json);
-	sharing_each(&walked.files, show, &shown);
+	sharing_each(&walked.files, note, &shown);
+	show(&shown);
 	shown.sums.opened_before = users_count(&walked.files, false);
 	if (options->json) {
 		tables_print((struct table *[]){ shown.table, sums_table(&shown.sums) }, 2);

@@ -28,17 +28,19 @@ static const char *describe_dedupe_error(int err)
 {
 	switch (err) {
 	case EINVAL:
-		return "the file system can't share blocks between these two, or one of them changed: run refalias again; btrfs wants both with or both without checksums (chattr +C)";
+		return "the file system can't share blocks between these two, or one of them changed: run refalias again; on btrfs both must have checksums, or both none (chattr +C, mount -o nodatasum): copy the one that differs";
 	case EXDEV:
 		return "it is on another file system than the donor; only files of one file system can share";
 	case EOPNOTSUPP:
 	case ENOTTY:
-		return "files there that have blocks of their own can't share anything: use XFS made with reflink=1, or leave the path out";
+		return "files there that have blocks of their own can't share anything: use XFS made with reflink=1 or btrfs, or leave the path out";
 	case EPERM:
 	case EACCES:
 		return "only its owner or root may reflink it, and nobody while it is immutable (chattr -i)";
 	case EROFS:
 		return "the file system is mounted read-only: remount it writable, or give --no-reflink to share what is reflinked already";
+	case EAGAIN:
+		return "btrfs send reads its subvolume: run refalias again when that has ended";
 	case ETXTBSY:
 		return "it shares its page cache already (refalias release ends that), or is a swap file";
 	case EBADE:

@@ -3,6 +3,7 @@
 
 #include "donor.h"
 #include "msg.h"
+#include "volume.h"
 
 enum reason donor_may_serve(const struct file *donor, const struct file *file)
 {
@@ -32,7 +33,13 @@ static uint64_t cache_of(const struct file *file)
 
 bool donor_serves(const struct file *donor, const struct file *file)
 {
-	return (file->state || donor->state) && cache_of(file) == cache_of(donor);
+	if (cache_of(file) != cache_of(donor))
+		return false;
+	/* What shares has a state, and the same data as what it shares with. */
+	if (file_on_btrfs(file))
+		return file->state && donor->state && file->blocks == donor->blocks &&
+		       !(file->state & donor->state & FS_MAPPING_INFO_DONOR);
+	return file->state || donor->state;
 }
 
 /* The best donor first; the order depends on nothing but the files. */
@@ -61,7 +68,8 @@ static int by_fitness(const void *a, const void *b)
 		diff = COMPARE(x->born, y->born);
 	if (!diff)
 		diff = COMPARE(x->ino, y->ino);
-	return diff;
+	/* A snapshot has all of it from what it was made of. */
+	return diff ? diff : file_compare_paths(x, y);
 }
 
 /* Take @file into the team of @donor, with what that means for it. */

@@ -20,7 +20,10 @@
  */
 enum reason donor_may_serve(const struct file *donor, const struct file *file);
 
-/* Whether @file and @donor use one page cache already. */
+/*
+ * Whether @file and @donor use one page cache already.  On btrfs that is likely only,
+ * since donors in several subvolumes can have the same inode number.
+ */
 bool donor_serves(const struct file *donor, const struct file *file);
 
 /* A donor and the files that shall share with it. */

@@ -10,6 +10,7 @@
 
 #include "file.h"
 #include "msg.h"
+#include "volume.h"
 
 const struct reason_text reasons[REASON_COUNT] = {
 	[REASON_NONE] = { "none", "", false },
@@ -299,7 +300,7 @@ int file_open_stat(struct file *file, struct stat *st)
 		file_error(file, "can't stat", err, describe_open_error(err));
 		return -1;
 	}
-	if (st->st_dev != file->dev || st->st_ino != file->ino ||
+	if (st->st_dev != file_dev(file) || st->st_ino != file->ino ||
 	    (uint64_t)st->st_size != file->size || st->st_uid != file->uid ||
 	    st->st_gid != file->gid || st->st_mode != (S_IFREG | file->mode) ||
 	    mtime_mark(st->st_mtim.tv_sec, (uint32_t)st->st_mtim.tv_nsec) != file->mtime) {
@@ -335,6 +336,16 @@ char *path_of(const struct dir *below, const char *name)
 char *file_path(const struct file *file)
 {
 	return path_of(file->dir, file->name);
+}
+
+int file_compare_paths(const struct file *x, const struct file *y)
+{
+	char *a = file_path(x), *b = file_path(y);
+	int diff = strcmp(a, b);
+
+	free(a);
+	free(b);
+	return diff;
 }
 
 char *file_printable(const struct file *file)
@@ -386,9 +397,9 @@ void file_unsupported(struct file *file, const char *what, const char *advice)
 
 	pthread_mutex_lock(&lock);
 	for (i = 0; i < n; i++)
-		again |= told[i] == file->dev;
+		again |= told[i] == file_fs(file);
 	if (!again && n < sizeof(told) / sizeof(told[0]))
-		told[n++] = file->dev;
+		told[n++] = file_fs(file);
 	pthread_mutex_unlock(&lock);
 	if (again) {
 		file_skip(file, REASON_FILESYSTEM);

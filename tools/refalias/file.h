@@ -47,7 +47,7 @@ struct file {
 	/* as its proof saw it */
 	uint64_t blocks;	/* the same for files with the same blocks */
 	union {
-		uint64_t cache;		/* with a state: the inode whose page cache it uses */
+		uint64_t cache;		/* with a state: number of the inode whose page cache it uses */
 		uint64_t freeable;	/* else: bytes that are free if nobody has its blocks */
 	};
 	union {
@@ -60,12 +60,12 @@ struct file {
 	uint64_t ino;
 	uint64_t size;		/* bytes */
 	int64_t born;		/* birth in ns since 1970, or mtime where unknown */
-	uint32_t dev;		/* Linux has no larger ones */
 	uint32_t mtime;		/* mtime_mark() of it */
 	uint32_t uid;
 	uint32_t gid;
-	unsigned int mode : 12;	/* permissions */
+	unsigned int volume : 24;	/* volume_of() it; there are fewer device numbers */
 	bool immutable : 1;
+	unsigned int mode : 12;	/* permissions */
 
 	/* as its proof saw it, too */
 	bool acl : 1;		/* has an access ACL */
@@ -163,6 +163,9 @@ int open_known(const char *path, int flags);
 
 /* The path of @name below @below, which may be NULL; to be freed by the caller. */
 char *path_of(const struct dir *below, const char *name);
+
+/* For qsort(): the order of their paths, which is the same in every run. */
+int file_compare_paths(const struct file *x, const struct file *y);
 
 /* The file's path: raw, or for people; to be freed by the caller. */
 char *file_path(const struct file *file);

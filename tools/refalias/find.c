@@ -4,6 +4,7 @@
 #include "hash.h"
 #include "msg.h"
 #include "prove.h"
+#include "volume.h"
 #include "work.h"
 
 void find(struct walked *walked, unsigned int threads)
@@ -43,7 +44,7 @@ size_t find_next(const struct files *files, size_t *from)
 		const struct file *first = file[*from];
 
 		end = *from + 1;
-		while (end < files->n && file[end]->dev == first->dev &&
+		while (end < files->n && file_fs(file[end]) == file_fs(first) &&
 		       file[end]->size == first->size && hash_equal(file[end], first))
 			end++;
 		if (end - *from > 1)

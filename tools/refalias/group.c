@@ -3,36 +3,29 @@
 #include <string.h>
 
 #include "group.h"
-
-/* Names of one inode by their paths, so that the same one is first every time. */
-static int by_path(const struct file *x, const struct file *y)
-{
-	char *a = file_path(x), *b = file_path(y);
-	int diff = strcmp(a, b);
-
-	free(a);
-	free(b);
-	return diff;
-}
+#include "volume.h"
 
 static int by_size(const void *a, const void *b)
 {
 	const struct file *x = *(struct file *const *)a;
 	const struct file *y = *(struct file *const *)b;
-	int diff = COMPARE(x->dev, y->dev);
+	int diff = COMPARE(file_fs(x), file_fs(y));
 
 	if (!diff)
 		diff = COMPARE(x->size, y->size);
 	if (!diff)
+		diff = COMPARE(file_dev(x), file_dev(y));
+	if (!diff)
 		diff = COMPARE(x->ino, y->ino);
-	return diff ? diff : by_path(x, y);
+	/* Names of one inode, so that the same one is first every time. */
+	return diff ? diff : file_compare_paths(x, y);
 }
 
 static int by_inode(const void *a, const void *b)
 {
 	const struct file *x = *(struct file *const *)a;
 	const struct file *y = *(struct file *const *)b;
-	int diff = COMPARE(x->dev, y->dev);
+	int diff = COMPARE(file_dev(x), file_dev(y));
 
 	return diff ? diff : COMPARE(x->ino, y->ino);
 }
@@ -58,7 +51,7 @@ void group_sort(struct files *files)
 		return;
 	group_names(files);
 	for (i = 1; i < files->n; i++) {
-		if (file[i]->dev != file[n]->dev || file[i]->ino != file[n]->ino)
+		if (!file_is_same(file[i], file[n]))
 			file[++n] = file[i];
 	}
 	files->n = n + 1;
@@ -71,7 +64,7 @@ size_t group_next(const struct files *files, size_t *from)
 
 	for (; *from < files->n; *from = end) {
 		end = *from + 1;
-		while (end < files->n && file[end]->dev == file[*from]->dev &&
+		while (end < files->n && file_fs(file[end]) == file_fs(file[*from]) &&
 		       file[end]->size == file[*from]->size)
 			end++;
 		if (end - *from > 1)

@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Step 2: group the files that can be identical: same device, same size.
+ * Step 2: group the files that can be identical: same file system, same size.
  */
 #ifndef REFALIAS_GROUP_H
 #define REFALIAS_GROUP_H
@@ -8,7 +8,7 @@
 #include "file.h"
 
 /*
- * Sort @files by device, size and inode number and drop all names of an inode
+ * Sort @files by file system, size, device and inode number and drop all names of an inode
  * but the one whose path sorts first.
  */
 void group_sort(struct files *files);

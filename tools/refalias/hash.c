@@ -10,6 +10,7 @@
 #include "hashes.h"
 #include "msg.h"
 #include "resident.h"
+#include "volume.h"
 #include "work.h"
 
 enum { CHUNK = 4 << 20, READ_SIZE = 256 << 10, READ_AHEAD = 128 << 10 };
@@ -136,7 +137,8 @@ static size_t same_blocks(const struct files *files, size_t i)
 	size_t n = 1;
 
 	while (i + n < files->n && files->file[i + n]->blocks == file->blocks &&
-	       files->file[i + n]->size == file->size && files->file[i + n]->dev == file->dev)
+	       files->file[i + n]->size == file->size &&
+	       file_fs(files->file[i + n]) == file_fs(file))
 		n++;
 	return n;
 }
@@ -183,7 +185,7 @@ static int by_place(const void *a, const void *b)
 {
 	const struct file *x = jobs.files->file[*(const uint32_t *)a];
 	const struct file *y = jobs.files->file[*(const uint32_t *)b];
-	int diff = COMPARE(x->dev, y->dev);
+	int diff = COMPARE(file_fs(x), file_fs(y));
 
 	return diff ? diff : COMPARE(x->place, y->place);
 }

@@ -50,6 +50,14 @@ int mapping_alias(int fd, int donor_fd)
 	return ioctl(fd, FS_IOC_MAPPING_ALIAS, &arg);
 }
 
+bool mapping_other_donor(int fd, int donor_fd)
+{
+	/* What shares already may do so again, and nothing is changed. */
+	struct fs_mapping_alias arg = { .donor_fd = donor_fd };
+
+	return ioctl(fd, FS_IOC_MAPPING_ALIAS, &arg) < 0 && errno == EBUSY;
+}
+
 int mapping_release(int fd)
 {
 	return ioctl(fd, FS_IOC_MAPPING_RELEASE);
@@ -81,7 +89,7 @@ const char *describe_alias_error(int err)
 	case EXDEV:
 		return "it is on another file system than the donor; only files of one file system can share";
 	case EOPNOTSUPP:
-		return "its file system can't prove files identical (XFS made with reflink=1 can), or the file uses DAX, encryption or fs-verity";
+		return "its file system can't prove files identical (XFS made with reflink=1 and btrfs can), or the file uses DAX, encryption or fs-verity";
 	case EPERM:
 		return "keeping needs root (CAP_SYS_ADMIN), and so do files of different owners: run refalias as root";
 	case ETXTBSY:

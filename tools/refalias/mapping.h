@@ -20,6 +20,9 @@ int mapping_alias(int fd, int donor_fd);
 int mapping_release(int fd);
 int mapping_info(int fd, struct fs_mapping_info *info);
 
+/* Whether the open file @fd, which is an alias, is one of another donor than @donor_fd. */
+bool mapping_other_donor(int fd, int donor_fd);
+
 /* What an error of each call means, and what to do about it. */
 const char *describe_alias_error(int err);
 const char *describe_release_error(int err);

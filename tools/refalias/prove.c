@@ -12,6 +12,7 @@
 #include "mapping.h"
 #include "msg.h"
 #include "prove.h"
+#include "volume.h"
 #include "work.h"
 
 /* Neither says where the data is; the rest only describe the neighbourhood. */
@@ -137,7 +138,7 @@ static int by_blocks(const void *a, const void *b)
 {
 	const struct file *x = *(struct file *const *)a;
 	const struct file *y = *(struct file *const *)b;
-	int diff = COMPARE(x->dev, y->dev);
+	int diff = COMPARE(file_fs(x), file_fs(y));
 
 	if (!diff)
 		diff = COMPARE(x->blocks, y->blocks);
@@ -175,14 +176,15 @@ static bool look(struct file *file, void (*alone)(struct file *file, int fd, con
 			file_skip(file, reason);
 		else if (errno == EOPNOTSUPP || errno == ENOTTY)
 			file_unsupported(file, "its file system can't tell where data is (FIEMAP)",
-					 "files there can't share anything: use XFS made with reflink=1, or leave the path out");
+					 "files there can't share anything: use XFS made with reflink=1 or btrfs, or leave the path out");
 		else
 			file_error(file, "FS_IOC_FIEMAP", errno, describe_fiemap_error(errno));
 	} else if (mapping_supported() && mapping_info(fd, &info) < 0) {
 		file_error(file, "FS_IOC_MAPPING_INFO", errno, describe_info_error(errno));
 	} else {
 		/* Those of another file system are other ones. */
-		file->blocks = XXH3_64bits_withSeed(&layout.digest, sizeof(layout.digest), file->dev);
+		file->blocks = XXH3_64bits_withSeed(&layout.digest, sizeof(layout.digest),
+						    file_fs(file));
 		file->place = layout.place;
 		file->hashed = false;
 		file->encoded = layout.encoded;

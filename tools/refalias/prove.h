@@ -18,7 +18,7 @@ void prove_look(struct file **file, size_t n, size_t threads,
 		void (*alone)(struct file *file, int fd, const struct stat *st));
 
 /*
- * Move those of @n files of one size and device that have a reason to the end;
+ * Move those of @n files of one size and file system that have a reason to the end;
  * returns the number of the others, sorted by blocks.
  */
 size_t prove_sort(struct file **file, size_t n);

@@ -45,7 +45,8 @@ static const struct option_text {
 	  "no files and directories that match GLOB; may be repeated.\n"
 	  "A GLOB with a slash is matched with the whole path, else\n"
 	  "with the name; * matches slashes, too" },
-	{ 'x', "one-file-system", NULL, "don't enter other file systems than that of each PATH" },
+	{ 'x', "one-file-system", NULL, "don't enter other file systems than that of each PATH, nor\n"
+	  "subvolumes of btrfs" },
 	{ 'E', "store", "NAME",
 	  "take the layers of all images of podman, docker, containerd,\n"
 	  "or with auto of all of them, where they are usually; NAME=DIR\n"
@@ -99,7 +100,7 @@ static const struct command commands[] = {
 "A file serves others only if root or their own owner owns it, and nobody can\n"
 "write it who can't write them. Symbolic links are not followed; of hard links\n"
 "one name is looked at. Sharing page caches needs root, a kernel with\n"
-"CONFIG_MAPPING_ALIAS, and a file system that supports it (XFS with reflink=1).\n"
+"CONFIG_MAPPING_ALIAS, and a file system that supports it (XFS, btrfs).\n"
 "On other kernels the files are reflinked, and the exit status is 1.\n",
 		.options = "sS" PATTERNS "nTRACMjvqhV",
 		.least_arguments = 1,

@@ -15,6 +15,7 @@
 #include "msg.h"
 #include "resident.h"
 #include "users.h"
+#include "volume.h"
 
 /* See the kernel's documentation of pagemap. */
 #define PAGEMAP_FRAME	((1ULL << 55) - 1)
@@ -84,7 +85,7 @@ static struct file *alias_of(const struct files *aliases, int path)
 		    file->mtime != mtime_mark(stx.stx_mtime.tv_sec, stx.stx_mtime.tv_nsec))
 			continue;
 		/* Containers see it with all but the device number. */
-		if (file->dev == makedev(stx.stx_dev_major, stx.stx_dev_minor) ||
+		if (file_dev(file) == makedev(stx.stx_dev_major, stx.stx_dev_minor) ||
 		    is_overlay(path))
 			return file;
 	}
@@ -270,23 +271,27 @@ static void look_at_maps(struct search *search)
 	int fd = openat(search->proc, "maps", O_RDONLY | O_CLOEXEC), now;
 	int pagemap = openat(search->proc, "pagemap", O_RDONLY | O_CLOEXEC), path = -1;
 	FILE *maps = fd >= 0 ? fdopen(fd, "r") : NULL;
-	unsigned long from, to, offset, ino, last_ino = 0;
-	char *line = NULL, dev[16], last_dev[16] = "", name[64];
+	char *line = NULL, *last = xasprintf("%s", ""), name[64];
+	unsigned long from, to, offset, ino;
 	enum use use = USE_UNKNOWN, piece;
 	struct file *file = NULL;
 	size_t room = 0;
+	int rest = 0;
 
 	while (maps && !interrupted && getline(&line, &room, maps) > 0) {
-		if (sscanf(line, "%lx-%lx %*s %lx %15s %lu", &from, &to, &offset, dev, &ino) != 5 ||
+		if (sscanf(line, "%lx-%lx %*s %lx %n%*s %lu", &from, &to, &offset, &rest, &ino) != 4 ||
 		    !ino)
 			continue;
 		snprintf(name, sizeof(name), "map_files/%lx-%lx", from, to);
-		/* The pieces of a file follow each other. */
-		if (ino != last_ino || strcmp(dev, last_dev) != 0) {
+		/*
+		 * The pieces of a file follow each other.  They have a path in common, too:
+		 * files of several subvolumes can have the same numbers here.
+		 */
+		if (strcmp(line + rest, last) != 0) {
 			judge(search, file, use);
 			use = USE_UNKNOWN;
-			last_ino = ino;
-			strcpy(last_dev, dev);
+			free(last);
+			last = xasprintf("%s", line + rest);
 			if (path >= 0)
 				close(path);
 			file = find_alias(&search->aliases, search->proc, name, &path);
@@ -305,6 +310,7 @@ static void look_at_maps(struct search *search)
 	if (path >= 0)
 		close(path);
 	free(line);
+	free(last);
 	if (maps)
 		fclose(maps);
 	else if (fd >= 0)

@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "msg.h"
+#include "volume.h"
 #include "walk.h"
 
 #define NOT_REGULAR "neither a regular file nor a directory; symbolic links are not followed"
@@ -117,11 +118,12 @@ static int64_t nanoseconds(struct statx_timestamp t)
 	return t.tv_sec * 1000000000LL + t.tv_nsec;
 }
 
-static struct file *new_file(struct dir *dir, const char *name, const struct statx *stx)
+static struct file *new_file(struct dir *dir, int dirfd, const char *name,
+			     const struct statx *stx)
 {
 	struct file *file = file_new(dir, name);
 
-	file->dev = (uint32_t)makedev(stx->stx_dev_major, stx->stx_dev_minor);
+	file->volume = volume_of(makedev(stx->stx_dev_major, stx->stx_dev_minor), dirfd, name);
 	file->ino = stx->stx_ino;
 	file->size = stx->stx_size;
 	file->mtime = mtime_mark(stx->stx_mtime.tv_sec, stx->stx_mtime.tv_nsec);
@@ -146,8 +148,8 @@ enum taken {
  * Take in one name, with the lock held: a file is kept, a directory put off, or
  * left out, the rest counted.
  */
-static enum taken take(struct walker *walker, struct dir *dir, const char *name, dev_t dev,
-		       const struct statx *stx)
+static enum taken take(struct walker *walker, struct dir *dir, int dirfd, const char *name,
+		       dev_t dev, const struct statx *stx)
 {
 	const struct selection *selection = walker->selection;
 	struct walked *walked = walker->walked;
@@ -180,7 +182,7 @@ static enum taken take(struct walker *walker, struct dir *dir, const char *name,
 	} else if (selection->include.n && !matches(&selection->include, dir, name)) {
 		walked->excluded++;
 	} else {
-		files_add(&walked->files, new_file(dir, name, stx));
+		files_add(&walked->files, new_file(dir, dirfd, name, stx));
 		return TAKEN_FILE;
 	}
 	return TAKEN_OUT;
@@ -201,7 +203,7 @@ static enum taken look_up(struct walker *walker, struct dir *dir, int dirfd, con
 	if (excluded)
 		walker->walked->excluded++;
 	else
-		taken = take(walker, dir, name, dev, &stx);
+		taken = take(walker, dir, dirfd, name, dev, &stx);
 	pthread_mutex_unlock(&walker->lock);
 	if (!excluded && S_ISREG(stx.stx_mode))
 		progress_add(1, 0);
@@ -385,5 +387,5 @@ struct file *walk_file(const char *path)
 		path_error(NULL, path, NOT_REGULAR, 0);
 		return NULL;
 	}
-	return new_file(NULL, path, &stx);
+	return new_file(NULL, AT_FDCWD, path, &stx);
 }
