@@ -71,7 +71,7 @@ static void pair(struct file *donor, struct file *file, const struct options *op
 {
 	struct file *both[] = { donor, file };
 
-	prove_look(both, 2, 1, NULL);
+	prove_look(both, 2, 1, hash_now, false);
 	if (prove_sort(both, 2) < 2 || !may_share(donor, file))
 		return;
 	if (options->dry_run && !same_content(donor, file, options))

@@ -236,14 +236,14 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	struct totals totals = { 0 };
 	struct act act = { .what = what, .options = options, .files = files };
 	const char *manifest = manifest_name(options->manifest);
-	bool root_runs, noted = true;
+	const bool is_root = geteuid() == 0, root_runs = is_root && what == RUN;
+	bool noted = true;
 	int status;
 
 	cmd_walk(paths, n, options, &walked);
 	/* Only root keeps aliases, and what is noted about them. */
-	root_runs = what == RUN && geteuid() == 0;
-	if (root_runs)
-		hashes_open(manifest, !options->dry_run);
+	if (is_root && what != SCAN)
+		hashes_open(manifest, root_runs && !options->dry_run);
 	/* Only what shall be reflinked must be read. */
 	find(&walked, options->no_reflink ? 0 : options->threads);
 	collect(&act);

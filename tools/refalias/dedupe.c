@@ -182,6 +182,9 @@ void dedupe(struct file *donor, struct file **member, size_t n, bool dry_run)
 		if (file->reason == REASON_NONE && file->blocks != donor->blocks) {
 			if (file->immutable)
 				file_skip(file, REASON_IMMUTABLE);
+			else if (donor->inlined && !file->inlined)
+				/* That would only write another copy. */
+				file_skip(file, REASON_NO_BLOCKS);
 			else if (dry_run)
 				moved(file);
 			else

@@ -61,6 +61,9 @@ static int by_fitness(const void *a, const void *b)
 		diff = COMPARE(y->state & donor, x->state & donor);
 	if (!diff)
 		diff = COMPARE(y->state & alias, x->state & alias);
+	/* Blocks can be shared, but what is inline only with what is inline, too. */
+	if (!diff)
+		diff = COMPARE(x->inlined, y->inlined);
 	/* The kernel never changes the blocks of an immutable file. */
 	if (!diff)
 		diff = COMPARE(y->immutable, x->immutable);

@@ -20,7 +20,7 @@ const struct reason_text reasons[REASON_COUNT] = {
 	[REASON_BEING_WRITTEN] = { "being_written",
 		"its data has no settled place on disk yet; try again when nobody writes it", true },
 	[REASON_NO_BLOCKS] = { "no_blocks",
-		"it has no data blocks that could be shared (inline data, or nothing but holes)", false },
+		"it has no blocks that could be shared (nothing but holes), or only one of it and its donor has (inline data)", false },
 	[REASON_ENCRYPTED] = { "encrypted", "its blocks are encrypted, so they prove nothing", true },
 	[REASON_FILESYSTEM] = { "filesystem", "its file system can't share blocks", true },
 	[REASON_OWNER] = { "owner",

@@ -73,6 +73,7 @@ struct file {
 	bool own_blocks : 1;	/* part of its blocks is in no other file */
 	bool hashed : 1;	/* needs not be read any more: see look() */
 	bool encoded : 1;	/* compressed, for instance */
+	bool inlined : 1;	/* has data among the file system's records */
 	enum cached cached : 2;	/* when it was read, before that */
 
 	/* what became of it */

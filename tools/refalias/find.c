@@ -21,7 +21,7 @@ void find(struct walked *walked, unsigned int threads)
 		bytes += files->file[n]->size;
 	progress_start("looking at blocks", files->n, bytes);
 	prove_look(files->file, files->n, threads ? threads : work_processors(),
-		   threads ? hash_now : NULL);
+		   hash_now, threads);
 	group_sort(files);
 	for (from = 0; !interrupted && (n = group_next(files, &from)); from += n) {
 		good = prove_sort(files->file + from, n);

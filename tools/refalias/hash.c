@@ -91,8 +91,8 @@ void hash_now(struct file *file, int fd, const struct stat *st)
 		resident_save(&resident, fd, offset, length);
 		if (length == file->size)
 			file->cached = resident_cached(&resident);
-		/* What is compressed goes through the page cache all the same. */
-		if (file->size <= READ_SIZE && !file->encoded &&
+		/* What is compressed or inline goes through the page cache all the same. */
+		if (file->size <= READ_SIZE && !file->encoded && !file->inlined &&
 		    resident_cached(&resident) == CACHED_NOTHING && read_direct(fd, length)) {
 			XXH3_64bits_update(state, buf, (size_t)length);
 		} else {

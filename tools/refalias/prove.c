@@ -43,6 +43,7 @@ struct layout {
 	uint64_t bytes;		/* data in them */
 	uint64_t unshared;	/* data in blocks that no other file has */
 	bool encoded;		/* part of it */
+	bool inlined;		/* part of it */
 };
 
 /* The last extent is complete. */
@@ -60,8 +61,9 @@ static enum reason add_extent(struct layout *layout, const struct fiemap_extent 
 	uint32_t flags = fe->fe_flags & ~(uint32_t)IGNORED_FLAGS;
 	struct extent *last = &layout->last;
 	bool encoded = flags & FIEMAP_EXTENT_ENCODED;
+	bool inlined = flags & FIEMAP_EXTENT_DATA_INLINE;
 
-	if (flags & (FIEMAP_EXTENT_DATA_INLINE | FIEMAP_EXTENT_DATA_TAIL))
+	if (flags & FIEMAP_EXTENT_DATA_TAIL)
 		return REASON_NO_BLOCKS;
 	if (flags & FIEMAP_EXTENT_DATA_ENCRYPTED)
 		return REASON_ENCRYPTED;
@@ -74,12 +76,16 @@ static enum reason add_extent(struct layout *layout, const struct fiemap_extent 
 	/* An encoded extent's length on disk is unknown: take it as it is. */
 	if (!encoded && length > size - fe->fe_logical)
 		length = size - fe->fe_logical;
-	if (!layout->bytes)
-		layout->place = fe->fe_physical;
-	layout->bytes += length;
 	layout->encoded |= encoded;
-	if (!(fe->fe_flags & FIEMAP_EXTENT_SHARED))
-		layout->unshared += length;
+	layout->inlined |= inlined;
+	/* Inline data is among the file system's records, of which nobody tells the place. */
+	if (!inlined) {
+		if (!layout->bytes)
+			layout->place = fe->fe_physical;
+		layout->bytes += length;
+		if (!(fe->fe_flags & FIEMAP_EXTENT_SHARED))
+			layout->unshared += length;
+	}
 	/* The same blocks may be told in other pieces. */
 	if (!encoded && last->length && last->flags == flags &&
 	    last->logical + last->length == fe->fe_logical &&
@@ -87,7 +93,9 @@ static enum reason add_extent(struct layout *layout, const struct fiemap_extent 
 		last->length += length;
 	} else {
 		add_last(layout);
-		*last = (struct extent){ fe->fe_logical, fe->fe_physical, length, flags };
+		*last = (struct extent){
+			fe->fe_logical, inlined ? 0 : fe->fe_physical, length, flags
+		};
 	}
 	return REASON_NONE;
 }
@@ -128,10 +136,10 @@ static bool get_layout(int fd, uint64_t size, struct layout *layout, enum reason
 		}
 	} while (map->fm_mapped_extents && !(fe->fe_flags & FIEMAP_EXTENT_LAST) &&
 		 from < size);
-	if (!layout->bytes)
-		*reason = REASON_NO_BLOCKS;
 	add_last(layout);
-	return layout->bytes;
+	if (!layout->bytes && !layout->inlined)
+		*reason = REASON_NO_BLOCKS;
+	return *reason == REASON_NONE;
 }
 
 static int by_blocks(const void *a, const void *b)
@@ -156,13 +164,33 @@ static bool too_sparse(const struct file *file, const struct layout *layout)
 
 struct looking {
 	struct file **file;
-	void (*alone)(struct file *file, int fd, const struct stat *st);
+	prove_read *read;
+	bool alone;
 };
 
-/* Look at one file; returns whether @alone was called for it. */
-static bool look(struct file *file, void (*alone)(struct file *file, int fd, const struct stat *st))
+/* Note where the data is. */
+static void note_layout(struct file *file, const struct layout *layout)
 {
-	bool call = false;
+	/* Those of another file system are other ones. */
+	file->blocks = XXH3_64bits_withSeed(&layout->digest, sizeof(layout->digest),
+					    file_fs(file));
+	file->place = layout->place;
+	file->hashed = false;
+	file->encoded = layout->encoded;
+	file->inlined = layout->inlined;
+	file->own_blocks = layout->unshared;
+	file->freeable = layout->unshared ? layout->unshared : layout->bytes;
+	/* These are identical only to those with the same blocks. */
+	if (too_sparse(file, layout)) {
+		file->hash = file->blocks;
+		file->hashed = true;
+	}
+}
+
+/* Look at one file; returns whether it was read. */
+static bool look(const struct looking *looking, struct file *file)
+{
+	bool read = false;
 	struct fs_mapping_info info = { 0 };
 	struct layout layout;
 	enum reason reason;
@@ -179,48 +207,39 @@ static bool look(struct file *file, void (*alone)(struct file *file, int fd, con
 					 "files there can't share anything: use XFS made with reflink=1 or btrfs, or leave the path out");
 		else
 			file_error(file, "FS_IOC_FIEMAP", errno, describe_fiemap_error(errno));
+	} else if (layout.inlined && (!file_on_btrfs(file) || too_sparse(file, &layout))) {
+		file_skip(file, REASON_NO_BLOCKS);
 	} else if (mapping_supported() && mapping_info(fd, &info) < 0) {
 		file_error(file, "FS_IOC_MAPPING_INFO", errno, describe_info_error(errno));
 	} else {
-		/* Those of another file system are other ones. */
-		file->blocks = XXH3_64bits_withSeed(&layout.digest, sizeof(layout.digest),
-						    file_fs(file));
-		file->place = layout.place;
-		file->hashed = false;
-		file->encoded = layout.encoded;
-		file->own_blocks = layout.unshared;
-		file->freeable = layout.unshared ? layout.unshared : layout.bytes;
-		/* These are identical only to those with the same blocks. */
-		if (too_sparse(file, &layout)) {
-			file->hash = file->blocks;
-			file->hashed = true;
-		}
-		call = alone && layout.unshared == layout.bytes && !file->hashed;
+		note_layout(file, &layout);
+		read = !file->hashed &&
+		       (layout.inlined || (looking->alone && layout.unshared == layout.bytes));
 	}
 	file_set_state(file, &info);
 	/* Only where the group may write do named users matter. */
 	if (file->mode & S_IWGRP)
 		file->acl = fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
-	if (call)
-		alone(file, fd, &st);
+	if (read)
+		looking->read(file, fd, &st);
+	if (layout.inlined && file->hashed)
+		file->blocks = XXH3_64bits_withSeed(&file->hash, sizeof(file->hash), file->blocks);
 	close(fd);
-	return call;
+	return read;
 }
 
 static void look_job(size_t i, void *data)
 {
 	const struct looking *looking = data;
-
 	struct file *file = looking->file[i];
 
-	/* Otherwise @alone has told of the bytes. */
-	progress_add(1, look(file, looking->alone) ? 0 : file->size);
+	/* Otherwise read() has told of the bytes. */
+	progress_add(1, look(looking, file) ? 0 : file->size);
 }
 
-void prove_look(struct file **file, size_t n, size_t threads,
-		void (*alone)(struct file *file, int fd, const struct stat *st))
+void prove_look(struct file **file, size_t n, size_t threads, prove_read *read, bool alone)
 {
-	struct looking looking = { file, alone };
+	struct looking looking = { file, read, alone };
 
 	/* Asked once, and not by several threads. */
 	mapping_supported();

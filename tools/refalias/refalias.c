@@ -59,7 +59,8 @@ static const struct option_text {
 	  "files to read at the same time (default 32, which suits disks\n"
 	  "of all kinds)" },
 	{ 'R', "no-reflink", NULL,
-	  "share only what has the same disk blocks already; reads nothing" },
+	  "share only what has the same disk blocks already; reads nothing\n"
+	  "but inline files of btrfs" },
 	{ 'A', "no-alias", NULL, "reflink only: save disk, not memory" },
 	{ 'C', "immutable", NULL,
 	  "make what is shared immutable, as chattr +i does; release\n"
