@@ -11,6 +11,7 @@
 
 #include "mapping.h"
 #include "msg.h"
+#include "packed.h"
 #include "prove.h"
 #include "volume.h"
 #include "work.h"
@@ -35,7 +36,7 @@ static const char *describe_fiemap_error(int err)
 
 /* The blocks of a file. */
 struct layout {
-	uint64_t digest;	/* of all extents but the last */
+	uint64_t digest;	/* of all extents but the last, and but compressed ones */
 	struct extent {
 		uint64_t logical, physical, length, flags;
 	} last;
@@ -86,6 +87,9 @@ static enum reason add_extent(struct layout *layout, const struct fiemap_extent 
 		if (!(fe->fe_flags & FIEMAP_EXTENT_SHARED))
 			layout->unshared += length;
 	}
+	/* Which part of it the file has isn't told: see packed_digest(). */
+	if (encoded && !inlined)
+		return REASON_NONE;
 	/* The same blocks may be told in other pieces. */
 	if (!encoded && last->length && last->flags == flags &&
 	    last->logical + last->length == fe->fe_logical &&
@@ -168,12 +172,19 @@ struct looking {
 	bool alone;
 };
 
-/* Note where the data is. */
-static void note_layout(struct file *file, const struct layout *layout)
+/* Note where the data is; returns whether only the content tells if others have the same. */
+static bool note_layout(struct file *file, int fd, const struct layout *layout)
 {
+	bool by_content = layout->inlined;
+	uint64_t packed = 0;
+
 	/* Those of another file system are other ones. */
 	file->blocks = XXH3_64bits_withSeed(&layout->digest, sizeof(layout->digest),
 					    file_fs(file));
+	if (layout->encoded && layout->bytes) {
+		by_content |= !packed_digest(fd, &packed);
+		file->blocks = XXH3_64bits_withSeed(&packed, sizeof(packed), file->blocks);
+	}
 	file->place = layout->place;
 	file->hashed = false;
 	file->encoded = layout->encoded;
@@ -185,12 +196,13 @@ static void note_layout(struct file *file, const struct layout *layout)
 		file->hash = file->blocks;
 		file->hashed = true;
 	}
+	return by_content;
 }
 
 /* Look at one file; returns whether it was read. */
 static bool look(const struct looking *looking, struct file *file)
 {
-	bool read = false;
+	bool read = false, by_content = false;
 	struct fs_mapping_info info = { 0 };
 	struct layout layout;
 	enum reason reason;
@@ -212,9 +224,9 @@ static bool look(const struct looking *looking, struct file *file)
 	} else if (mapping_supported() && mapping_info(fd, &info) < 0) {
 		file_error(file, "FS_IOC_MAPPING_INFO", errno, describe_info_error(errno));
 	} else {
-		note_layout(file, &layout);
+		by_content = note_layout(file, fd, &layout);
 		read = !file->hashed &&
-		       (layout.inlined || (looking->alone && layout.unshared == layout.bytes));
+		       (by_content || (looking->alone && layout.unshared == layout.bytes));
 	}
 	file_set_state(file, &info);
 	/* Only where the group may write do named users matter. */
@@ -222,7 +234,7 @@ static bool look(const struct looking *looking, struct file *file)
 		file->acl = fgetxattr(fd, "system.posix_acl_access", NULL, 0) > 0;
 	if (read)
 		looking->read(file, fd, &st);
-	if (layout.inlined && file->hashed)
+	if (by_content && file->hashed)
 		file->blocks = XXH3_64bits_withSeed(&file->hash, sizeof(file->hash), file->blocks);
 	close(fd);
 	return read;
@@ -267,9 +279,15 @@ size_t prove_sort(struct file **file, size_t n)
 
 bool prove_again(int fd, int donor_fd, uint64_t size)
 {
+	uint64_t packed = 0, donors_packed = 0;
 	struct layout layout, donors;
 	enum reason reason;
 
-	return get_layout(fd, size, &layout, &reason) &&
-	       get_layout(donor_fd, size, &donors, &reason) && layout.digest == donors.digest;
+	if (!get_layout(fd, size, &layout, &reason) ||
+	    !get_layout(donor_fd, size, &donors, &reason) ||
+	    layout.digest != donors.digest || layout.encoded != donors.encoded)
+		return false;
+	/* Where nobody tells, the kernel's word that it is done has to do. */
+	return !layout.encoded || !packed_digest(fd, &packed) ||
+	       !packed_digest(donor_fd, &donors_packed) || packed == donors_packed;
 }
