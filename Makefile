@@ -2,6 +2,8 @@
 
 PREFIX ?= /usr/local
 
+# For make demo
+FS ?= xfs
 # For make stress and make crash
 CONFIG ?= release
 DURATION ?= 10m
@@ -18,6 +20,7 @@ help:
 	@echo 'make install       install it (PREFIX=$(PREFIX), DESTDIR=)'
 	@echo 'make uninstall     remove it again'
 	@echo 'make demo          two containers with one page cache, in a virtual machine'
+	@echo '                   (FS=$(FS) or btrfs)'
 	@echo 'make test          everything that has to pass, with its own set-up'
 	@echo 'make stress        random operations by many processes, against a model'
 	@echo '                   (CONFIG=$(CONFIG) or debug, kcsan; DURATION=$(DURATION), SEED=$(SEED))'
@@ -36,7 +39,7 @@ help:
 	@echo 'Kernels are built and kept outside of this directory: see scripts/kernel --help.'
 
 demo:
-	@scripts/demo
+	@scripts/demo --fs '$(FS)'
 
 test:
 	@scripts/test
