@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -12,7 +13,9 @@
 #include "manifest.h"
 #include "msg.h"
 
-#define HEADER "refalias manifest 1\n"
+#define HEADER "refalias manifest 2\n"
+/* It had nothing but the plus sign in front of what was made immutable. */
+#define HEADER_BEFORE "refalias manifest 1\n"
 
 static void manifest_error(const struct manifest *manifest, const char *what, int err,
 			   const char *advice)
@@ -58,11 +61,11 @@ static struct known *find_known(const struct manifest *manifest, char *path)
 	return bsearch(&key, manifest->known, manifest->sorted, sizeof(key), by_path);
 }
 
-static void append(struct manifest *manifest, char *path, bool immutable)
+static void append(struct manifest *manifest, struct known known)
 {
 	manifest->known = xgrow(manifest->known, manifest->n, &manifest->space,
 				sizeof(*manifest->known));
-	manifest->known[manifest->n++] = (struct known){ .path = path, .immutable = immutable };
+	manifest->known[manifest->n++] = known;
 }
 
 static void sort(struct manifest *manifest)
@@ -88,6 +91,25 @@ static bool is_plain(const char *path, size_t length)
 	return true;
 }
 
+/*
+ * Read what may be in front of a path, into @known, which is zeroed.  Returns where the
+ * path begins, or anything else that is no path.
+ */
+static char *read_mark(char *line, struct known *known)
+{
+	char *end;
+
+	if (*line != '+')
+		return line;
+	known->immutable = true;
+	if (*++line == '/')
+		return line;
+	known->ino = strtoull(line, &end, 10);
+	if (*end == ':')
+		known->born = strtoll(end + 1, &end, 10);
+	return end;
+}
+
 /* Read the open manifest; false after a message. */
 static bool read_all(struct manifest *manifest, FILE *file)
 {
@@ -96,15 +118,19 @@ static bool read_all(struct manifest *manifest, FILE *file)
 	ssize_t length;
 	bool good;
 
-	good = getline(&line, &room, file) > 0 && !strcmp(line, HEADER);
+	good = getline(&line, &room, file) > 0 &&
+	       (!strcmp(line, HEADER) || !strcmp(line, HEADER_BEFORE));
 	while (good && (length = getdelim(&line, &room, '\0', file)) > 0) {
-		bool immutable = *line == '+';
+		struct known known = { 0 };
+		char *path = read_mark(line, &known);
 
 		/* The last byte must be the null byte: a part may be missing. */
 		good = line[length - 1] == '\0' &&
-		       is_plain(line + immutable, (size_t)length - 1 - immutable);
-		if (good)
-			append(manifest, xasprintf("%s", line + immutable), immutable);
+		       is_plain(path, (size_t)(line + length - 1 - path));
+		if (good) {
+			known.path = xasprintf("%s", path);
+			append(manifest, known);
+		}
 	}
 	if (ferror(file))
 		manifest_error(manifest, "can't read the manifest", errno,
@@ -224,21 +250,34 @@ static struct known *find_file(const struct manifest *manifest, const struct fil
 	return known;
 }
 
+/* Whether @file is the one that was made immutable when it was noted. */
+static bool is_same(const struct known *known, const struct file *file)
+{
+	return known->ino == file->ino && known->born == file->born;
+}
+
 void manifest_add(struct manifest *manifest, const struct file *file)
 {
 	struct known *known = find_file(manifest, file);
-	char *path;
+	struct known new = { .path = known ? known->path : NULL };
 
-	if (known && known->immutable >= file->made_immutable)
+	if (known && (known->immutable ? is_same(known, file) ||
+					 (!known->ino && !file->made_immutable) :
+					 !file->made_immutable))
 		return;
+	if (file->made_immutable) {
+		new.immutable = true;
+		new.ino = file->ino;
+		new.born = file->born;
+	}
 	if (known) {
-		known->immutable = true;
+		*known = new;
 	} else {
-		path = absolute(file);
-		if (!path)
+		new.path = absolute(file);
+		if (!new.path)
 			return;
 		/* A donor may be added again and again: writing sorts that out. */
-		append(manifest, path, file->made_immutable);
+		append(manifest, new);
 	}
 	manifest->changed = true;
 }
@@ -246,8 +285,17 @@ void manifest_add(struct manifest *manifest, const struct file *file)
 bool manifest_immutable(const struct manifest *manifest, const struct file *file)
 {
 	const struct known *known = find_file(manifest, file);
+	char *name;
 
-	return known && known->immutable;
+	if (!known || !known->immutable)
+		return false;
+	if (!known->ino && file->immutable) {
+		name = file_printable(file);
+		msg_note("%s: stays immutable: an older manifest does not tell whether this very file was made so; chattr -i it if you want to change it",
+			 name);
+		free(name);
+	}
+	return is_same(known, file);
 }
 
 static void forget(struct manifest *manifest, struct known *known)
@@ -337,8 +385,13 @@ static int write_all(struct manifest *manifest, int fd)
 	for (i = 0; i < manifest->n; i++) {
 		const struct known *known = &manifest->known[i];
 
-		if (!known->gone && (!i || strcmp(known->path, known[-1].path) != 0))
-			fprintf(file, "%s%s%c", known->immutable ? "+" : "", known->path, '\0');
+		if (known->gone || (i && !strcmp(known->path, known[-1].path)))
+			continue;
+		if (known->immutable)
+			fputc('+', file);
+		if (known->ino)
+			fprintf(file, "%" PRIu64 ":%" PRId64, known->ino, known->born);
+		fprintf(file, "%s%c", known->path, '\0');
 	}
 	/* After a crash there must be the old one or the new one. */
 	if (fflush(file) || fsync(fd) || ferror(file)) {

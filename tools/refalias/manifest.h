@@ -3,9 +3,10 @@
  * The manifest: which files share their page caches, to bring that back.
  *
  * It is a list of absolute paths, each ended by a null byte, after a line that
- * says what it is; with a + in front of those that were made immutable.  It need
+ * says what it is; with +INODE:BIRTH in front of those that were made immutable, since
+ * another file may have the path by now, which somebody else made so.  It need
  * not say who shared with whom: the blocks tell, and the kernel proves it.  So
- * whatever it says, it can at worst make files share that are identical.
+ * whatever else it says, it can at worst make files share that are identical.
  */
 #ifndef REFALIAS_MANIFEST_H
 #define REFALIAS_MANIFEST_H
@@ -28,6 +29,8 @@ struct manifest {
 	int dir;		/* -1, or its directory, which is locked */
 	struct known {
 		char *path;
+		uint64_t ino;	/* of the file that was made immutable; 0: not noted */
+		int64_t born;	/* of that, as in struct file */
 		bool immutable;	/* made so by refalias */
 		bool gone;	/* not to be written */
 	} *known;
@@ -49,7 +52,10 @@ void manifest_walk(const char *name, struct walked *walked);
 /* Add a file, and whether it was made immutable just now. */
 void manifest_add(struct manifest *manifest, const struct file *file);
 
-/* Whether refalias made the file immutable. */
+/*
+ * Whether refalias made the file immutable, and not another one that had its path.
+ * A note if it is immutable and an older manifest doesn't tell.
+ */
 bool manifest_immutable(const struct manifest *manifest, const struct file *file);
 
 void manifest_remove(struct manifest *manifest, const struct file *file);
