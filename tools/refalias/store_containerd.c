@@ -27,8 +27,12 @@
 #define SNAPSHOTTER "io.containerd.snapshotter.v1.overlayfs"
 #define DATABASE SNAPSHOTTER "/metadata.db"
 
-/* It has some hundred bytes for each snapshot, and grows in steps of 16 MiB. */
-#define LARGEST_DATABASE (64 << 20)
+/*
+ * It has some hundred bytes for each snapshot, and grows in steps of 16 MiB.  One that
+ * somebody made could have the same bytes again and again, or none at all: holes.
+ */
+#define LARGEST_DATABASE (32 << 20)
+#define MOST_SNAPSHOTS (1 << 16)
 
 /* As often as this it may change while it is read. */
 #define MOST_TRIES 100
@@ -85,7 +89,8 @@ static bool take_snapshot(struct bolt *db, struct bolt_bytes key, struct bolt_by
 	if (!is_bucket || (length && (key.size <= length || key.data[length] != '/' ||
 				      memcmp(key.data, found->namespace, length) != 0)))
 		return true;
-	found->n++;
+	if (++found->n > MOST_SNAPSHOTS)
+		return false;
 	if (!bolt_each(db, value, take_field, &snapshot))
 		return false;
 	if (snapshot.kind == KIND_COMMITTED && snapshot.id)
@@ -159,7 +164,7 @@ bool containerd_layers(const char *root, const char *namespace, struct stores *s
 	copy = load(root, &db);
 	good = copy && read_snapshots(&db, &found);
 	if (copy && !good)
-		store_error(root, DATABASE, "is damaged, or newer than refalias knows", 0, NULL);
+		store_error(root, DATABASE, "is damaged, has too many snapshots, or is newer than refalias knows", 0, NULL);
 	free(copy);
 	/* What is another engine's is no store of this one. */
 	if (good && namespace && !found.n) {

@@ -24,13 +24,14 @@
 #define LAYERS "overlay-layers/layers.json"
 
 /*
- * What podman keeps about a layer or an image takes some hundred bytes, a few of
- * which open an object or an array.  Parsed, each of these takes up to 1 KiB, which
- * a list made by somebody who wants us to run out of memory would consist of.
+ * What podman keeps about a layer or an image takes some hundred bytes.  Parsed it is
+ * more: somebody who wants us to run out of memory would make a list of nothing but
+ * what grows most.  So as much is allowed as some ten thousand layers need.
  */
-#define LARGEST_LIST (16 << 20)
-#define FEW_OBJECTS 1000
-#define BYTES_AN_OBJECT 32
+#define LARGEST_LIST (8 << 20)
+#define LARGEST_PARSED (64 << 20)
+#define BYTES_AN_OBJECT 1024	/* or an array, even if it is empty */
+#define BYTES_A_MEMBER 128	/* beside the first one of these */
 
 struct layer {
 	const char *id;
@@ -52,13 +53,16 @@ static const char *string_of(struct json_object *object, const char *key)
 	       json_object_get_string(value) : NULL;
 }
 
-static bool all_objects(const char *text, size_t size)
+/* About how many bytes @text will take when it is parsed. */
+static size_t parsed_size(const char *text, size_t size)
 {
-	size_t objects = 0, i;
+	size_t objects = 0, members = 0, i;
 
-	for (i = 0; i < size; i++)
+	for (i = 0; i < size; i++) {
 		objects += text[i] == '{' || text[i] == '[';
-	return objects > FEW_OBJECTS + size / BYTES_AN_OBJECT;
+		members += text[i] == ',';
+	}
+	return objects * BYTES_AN_OBJECT + members * BYTES_A_MEMBER;
 }
 
 /*
@@ -78,7 +82,7 @@ static struct json_object *load_array(const char *root, const char *name)
 			store_error(root, name, "can't read it", errno, describe_open_error(errno));
 		return NULL;
 	}
-	if (all_objects(text, size)) {
+	if (parsed_size(text, size) > LARGEST_PARSED) {
 		store_error(root, name, "is not the list that podman keeps", 0, NULL);
 		free(text);
 		return NULL;
@@ -133,22 +137,36 @@ static void mark(const struct layers *layers, const char *id)
 	}
 }
 
-static void mark_images(const struct layers *layers, struct json_object *images)
+static void add_top(struct paths *tops, const char *id)
+{
+	if (!id)
+		return;
+	tops->path = xgrow(tops->path, tops->n, &tops->space, sizeof(*tops->path));
+	tops->path[tops->n++] = xasprintf("%s", id);
+}
+
+/* The top layers of all images, for which there need be no layers. */
+static struct paths tops_of(struct json_object *images)
 {
 	size_t n = images ? json_object_array_length(images) : 0, i, k;
-	struct json_object *mapped;
+	struct json_object *mapped, *id;
+	struct paths tops = { 0 };
 
 	for (i = 0; i < n; i++) {
 		struct json_object *image = json_object_array_get_idx(images, i);
 
-		mark(layers, string_of(image, "layer"));
+		add_top(&tops, string_of(image, "layer"));
 		/* Copies of the top layer for user namespaces. */
 		if (!json_object_object_get_ex(image, "mapped-layers", &mapped) ||
 		    !json_object_is_type(mapped, json_type_array))
 			continue;
-		for (k = 0; k < json_object_array_length(mapped); k++)
-			mark(layers, json_object_get_string(json_object_array_get_idx(mapped, k)));
+		for (k = 0; k < json_object_array_length(mapped); k++) {
+			id = json_object_array_get_idx(mapped, k);
+			if (json_object_is_type(id, json_type_string))
+				add_top(&tops, json_object_get_string(id));
+		}
 	}
+	return tops;
 }
 
 static bool podman_read(const char *root, struct stores *stores)
@@ -156,6 +174,7 @@ static bool podman_read(const char *root, struct stores *stores)
 	int fd = store_open(root, "overlay", O_DIRECTORY);
 	struct json_object *images, *array;
 	struct layers layers;
+	struct paths tops;
 	size_t i;
 
 	if (fd < 0)
@@ -163,16 +182,20 @@ static bool podman_read(const char *root, struct stores *stores)
 	close(fd);
 	paths_add(&stores->roots, xasprintf("%s/overlay", root));
 	images = load_array(root, IMAGES);
+	tops = tops_of(images);
+	/* One list at a time, since both can be large. */
+	json_object_put(images);
 	array = images ? load_array(root, LAYERS) : NULL;
 	layers = layers_of(array);
-	mark_images(&layers, images);
+	for (i = 0; i < tops.n; i++)
+		mark(&layers, tops.path[i]);
 	for (i = 0; i < layers.n; i++)
 		if (layers.layer[i].image)
 			store_add_layer(stores, xasprintf("%s/overlay/%s/diff", root,
 							  layers.layer[i].id));
 	free(layers.layer);
+	paths_free(&tops);
 	json_object_put(array);
-	json_object_put(images);
 	return true;
 }
 
