@@ -123,7 +123,7 @@ int cmd_pair(char **paths, int n, const struct options *options)
 	report_count(&totals, walked.files.file, walked.files.n);
 	if (!options->dry_run)
 		totals.opened_before = users_count(&walked.files, true);
-	status = report("run", &totals, &walked, NULL, options->dry_run, options->json);
+	status = report("run", &totals, &walked, options->dry_run, options->json);
 	files_free(&walked.files);
 	return status;
 }

@@ -58,7 +58,8 @@ static void print_released(const struct released *released)
 	table_set_number(table, 1, released->donors);
 	table_set_number(table, 2, msg_failures());
 	table_set_number(table, 3, options->dry_run);
-	tables_print(&table, 1);
+	table_end(table);
+	tables_end(true);
 }
 
 /*

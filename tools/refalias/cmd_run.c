@@ -77,16 +77,14 @@ static const char *role(const struct file *file)
 	return file->kept ? "alias" : file->reflinked ? "copy" : "reflink";
 }
 
-/* Show @n identical files, as text or as lines of @table. */
+/* Show @n identical files, as text or, in JSON, as lines of @table. */
 static void list(struct file **file, size_t n, size_t group, struct table *table)
 {
 	char size[16], *path;
 	size_t i;
 
-	if (!table && verbosity >= 0) {
-		progress_end();
+	if (!table && verbosity >= 0)
 		printf("%zu files of %s:\n", n, format_size(file[0]->size, size));
-	}
 	for (i = 0; i < n; i++) {
 		if (table) {
 			path = file_path(file[i]);
@@ -214,23 +212,26 @@ static size_t act_threads(const struct act *act)
 }
 
 /* Show what was found, as far as it was looked at. */
-static void list_all(const struct act *act, struct table *table)
+static void list_all(const struct act *act)
 {
+	struct table *table = act->options->json ?
+			      table_new("files", columns, COL_COUNT, true) : NULL;
 	size_t k;
 
+	progress_end();
 	for (k = 0; k < act->n; k++) {
 		struct file **file = act->files->file + act->set[k].from;
 
 		if (file[0]->identical)
 			list(file, act->set[k].size, k + 1, table);
 	}
+	if (table)
+		table_end(table);
 }
 
 static int find_and_act(char **paths, int n, const struct options *options, enum what what)
 {
 	static const char *const names[] = { "run", "scan", "restore" };
-	struct table *table = what == SCAN && options->json ?
-			      table_new("files", columns, COL_COUNT, true) : NULL;
 	struct walked walked = { 0 };
 	const struct files *files = &walked.files;
 	struct totals totals = { 0 };
@@ -254,7 +255,7 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	totals.memory_now = act.memory_now;
 	totals.unknown = act.unknown;
 	if (what == SCAN)
-		list_all(&act, table);
+		list_all(&act);
 	free(act.set);
 	if (options->immutable && !options->dry_run && !interrupted)
 		plan_immutable(files);
@@ -268,7 +269,7 @@ static int find_and_act(char **paths, int n, const struct options *options, enum
 	if (what != SCAN && !options->dry_run)
 		totals.opened_before = users_count(files, true);
 	report_count(&totals, files->file, files->n);
-	status = report(names[what], &totals, &walked, table, options->dry_run, options->json);
+	status = report(names[what], &totals, &walked, options->dry_run, options->json);
 	files_free(&walked.files);
 	return status;
 }

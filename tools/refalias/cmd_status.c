@@ -139,7 +139,7 @@ static void add_line(const struct shown *shown, const struct sharing *sharing)
 	}
 }
 
-static struct table *sums_table(const struct sums *sums)
+static void print_sums_json(const struct sums *sums)
 {
 	static const struct column sum_columns[] = {
 		{ .name = "donors", .json_type = SCOLS_JSON_NUMBER },
@@ -160,7 +160,7 @@ static struct table *sums_table(const struct sums *sums)
 		table_set_number(table, i, values[i]);
 	if (sums->opened_before >= 0)
 		table_set_number(table, 5, (uint64_t)sums->opened_before);
-	return table;
+	table_end(table);
 }
 
 static void print_sums(const struct sums *sums)
@@ -221,14 +221,15 @@ int cmd_status(char **paths, int n, const struct options *options)
 		return STATUS_FAILED;
 	}
 	cmd_walk(paths, n, options, &walked);
-	shown.table = table_new("files", columns, COL_COUNT, options->json);
 	sharing_each(&walked.files, note, &shown);
-	show(&shown);
 	shown.sums.opened_before = users_count(&walked.files, false);
+	shown.table = table_new("files", columns, COL_COUNT, options->json);
+	show(&shown);
+	table_end(shown.table);
 	if (options->json) {
-		tables_print((struct table *[]){ shown.table, sums_table(&shown.sums) }, 2);
+		print_sums_json(&shown.sums);
+		tables_end(true);
 	} else {
-		tables_print(&shown.table, 1);
 		print_sums(&shown.sums);
 		users_print(shown.sums.opened_before);
 	}

@@ -78,7 +78,7 @@ static size_t get_figures(struct figure *figure, bool scan, const struct totals 
 }
 
 static void report_json(const char *command, const struct figure *figure, size_t n,
-			const struct totals *totals, struct table *more)
+			const struct totals *totals)
 {
 	static const struct column skip_columns[] = {
 		{ .name = "reason" },
@@ -86,7 +86,7 @@ static void report_json(const char *command, const struct figure *figure, size_t
 		{ .name = "explanation" },
 	};
 	struct column columns[MOST_FIGURES] = { 0 };
-	struct table *tables[3];
+	struct table *table;
 	size_t i;
 
 	for (i = 0; i < n; i++) {
@@ -95,21 +95,22 @@ static void report_json(const char *command, const struct figure *figure, size_t
 				       !strcmp(figure[i].key, "interrupted") ?
 				       SCOLS_JSON_BOOLEAN : SCOLS_JSON_NUMBER;
 	}
-	tables[0] = table_new(command, columns, n, true);
-	table_line(tables[0]);
+	table = table_new(command, columns, n, true);
+	table_line(table);
 	for (i = 0; i < n; i++)
-		table_set_number(tables[0], i, figure[i].value);
-	tables[1] = table_new("skipped", skip_columns, 3, true);
+		table_set_number(table, i, figure[i].value);
+	table_end(table);
+	table = table_new("skipped", skip_columns, 3, true);
 	for (i = REASON_NONE + 1; i < REASON_COUNT; i++) {
 		if (!totals->skipped[i])
 			continue;
-		table_line(tables[1]);
-		table_set(tables[1], 0, xasprintf("%s", reasons[i].key));
-		table_set_number(tables[1], 1, totals->skipped[i]);
-		table_set(tables[1], 2, xasprintf("%s", reasons[i].text));
+		table_line(table);
+		table_set(table, 0, xasprintf("%s", reasons[i].key));
+		table_set_number(table, 1, totals->skipped[i]);
+		table_set(table, 2, xasprintf("%s", reasons[i].text));
 	}
-	tables[2] = more;
-	tables_print(tables, more ? 3 : 2);
+	table_end(table);
+	tables_end(true);
 }
 
 static void skipped_line(size_t n, const char *why)
@@ -152,7 +153,7 @@ static void report_text(bool scan, const struct figure *figure, size_t n,
 }
 
 int report(const char *command, const struct totals *totals, const struct walked *walked,
-	   struct table *more, bool dry_run, bool json)
+	   bool dry_run, bool json)
 {
 	bool scan = !strcmp(command, "scan");
 	struct figure figure[MOST_FIGURES];
@@ -160,7 +161,7 @@ int report(const char *command, const struct totals *totals, const struct walked
 
 	progress_end();
 	if (json)
-		report_json(command, figure, n, totals, more);
+		report_json(command, figure, n, totals);
 	else if (verbosity >= 0)
 		report_text(scan, figure, n, totals, walked, dry_run);
 	if (msg_failures() || interrupted)

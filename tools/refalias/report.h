@@ -7,8 +7,6 @@
 
 #include "walk.h"
 
-struct table;
-
 struct totals {
 	size_t groups;		/* of identical files */
 	size_t files;		/* in these */
@@ -29,10 +27,10 @@ void report_count(struct totals *totals, struct file **file, size_t n);
 
 /*
  * Print the summary of @command, "scan" or one that shares, as text
- * or JSON, on standard output; in JSON also the table @more, if it is not NULL.
- * Returns the exit status.
+ * or JSON, on standard output; in JSON this ends the object, which may have tables
+ * already.  Returns the exit status.
  */
 int report(const char *command, const struct totals *totals, const struct walked *walked,
-	   struct table *more, bool dry_run, bool json);
+	   bool dry_run, bool json);
 
 #endif

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0
+#include <ctype.h>
 #include <inttypes.h>
 #include <libsmartcols.h>
 #include <stdio.h>
@@ -9,11 +10,19 @@
 #include "table.h"
 
 struct table {
+	const struct column *columns;
+	size_t n;
+	/* for people */
 	struct libscols_table *scols;
 	struct libscols_line *line;
 	size_t *place;		/* of each column; SIZE_MAX: not shown */
-	bool json;
+	/* in JSON */
+	char **cell;		/* of the line that is not printed yet, or NULL */
+	size_t lines;		/* begun so far */
 };
+
+/* In JSON, whether the object has tables already. */
+static bool begun;
 
 static void *check(void *ptr)
 {
@@ -24,41 +33,109 @@ static void *check(void *ptr)
 	return ptr;
 }
 
-struct table *table_new(const char *name, const struct column *columns, size_t n, bool json)
+static void add_columns(struct table *table)
 {
-	struct table *table = xzalloc(sizeof(*table));
-	struct libscols_column *column;
 	size_t i, shown = 0;
 
 	scols_init_debug(0);
 	table->scols = check(scols_new_table());
-	table->json = json;
-	table->place = xrealloc(NULL, n, sizeof(*table->place));
-	scols_table_set_name(table->scols, name);
-	scols_table_enable_json(table->scols, json);
-	for (i = 0; i < n; i++) {
+	table->place = xrealloc(NULL, table->n, sizeof(*table->place));
+	for (i = 0; i < table->n; i++) {
+		const struct column *c = &table->columns[i];
+
 		table->place[i] = SIZE_MAX;
-		if (columns[i].json_only && !json)
+		if (c->json_only)
 			continue;
-		column = check(scols_table_new_column(table->scols, columns[i].name,
-						      columns[i].width, columns[i].flags));
-		scols_column_set_json_type(column, columns[i].json_type);
+		check(scols_table_new_column(table->scols, c->name, c->width, c->flags));
 		table->place[i] = shown++;
+	}
+}
+
+struct table *table_new(const char *name, const struct column *columns, size_t n, bool json)
+{
+	struct table *table = xzalloc(sizeof(*table));
+
+	table->columns = columns;
+	table->n = n;
+	if (json) {
+		table->cell = xzalloc(n * sizeof(*table->cell));
+		printf("%s\n   \"%s\": [", begun ? "," : "{", name);
+		begun = true;
+	} else {
+		add_columns(table);
 	}
 	return table;
 }
 
+/* Print @text, which is UTF-8. */
+static void print_string(const char *text)
+{
+	const char *p;
+
+	putchar('"');
+	for (p = text; *p; p++) {
+		if (*p == '"' || *p == '\\')
+			printf("\\%c", *p);
+		else if ((unsigned char)*p < ' ')
+			printf("\\u%04x", (unsigned char)*p);
+		else
+			putchar(*p);
+	}
+	putchar('"');
+}
+
+static void print_value(const char *text, int json_type)
+{
+	if (!text)
+		fputs("null", stdout);
+	else if (json_type == SCOLS_JSON_NUMBER)
+		fputs(text, stdout);
+	else if (json_type == SCOLS_JSON_BOOLEAN)
+		fputs(strcmp(text, "0") ? "true" : "false", stdout);
+	else
+		print_string(text);
+}
+
+/* Print the line that was begun last, if there is one. */
+static void print_line(struct table *table)
+{
+	const char *p;
+	size_t i;
+
+	if (!table->lines)
+		return;
+	for (i = 0; i < table->n; i++) {
+		fputs(i ? ", \"" : table->lines > 1 ? ",\n      {\"" : "\n      {\"", stdout);
+		for (p = table->columns[i].name; *p; p++)
+			putchar(tolower((unsigned char)*p));
+		fputs("\": ", stdout);
+		print_value(table->cell[i], table->columns[i].json_type);
+		free(table->cell[i]);
+		table->cell[i] = NULL;
+	}
+	putchar('}');
+}
+
 void table_line(struct table *table)
 {
-	table->line = check(scols_table_new_line(table->scols, NULL));
+	if (table->cell) {
+		print_line(table);
+		table->lines++;
+	} else {
+		table->line = check(scols_table_new_line(table->scols, NULL));
+	}
 }
 
 void table_set(struct table *table, size_t column, char *text)
 {
-	if (table->place[column] == SIZE_MAX)
+	if (table->cell) {
+		free(table->cell[column]);
+		table->cell[column] = text;
+	} else if (table->place[column] == SIZE_MAX) {
 		free(text);
-	else if (scols_line_refer_data(table->line, table->place[column], text) < 0)
+	} else if (scols_line_refer_data(table->line, table->place[column], text) < 0) {
 		check(NULL);
+	}
 }
 
 void table_set_number(struct table *table, size_t column, uint64_t number)
@@ -89,7 +166,7 @@ void table_set_path(struct table *table, size_t column, size_t hex, const char *
 	const char *p = path;
 	bool valid = true;
 
-	if (!table->json) {
+	if (!table->cell) {
 		/* libsmartcols takes care of what can't be printed. */
 		strcpy(text, path);
 		table_set(table, column, text);
@@ -115,30 +192,22 @@ void table_set_path(struct table *table, size_t column, size_t hex, const char *
 	table_set(table, hex, text);
 }
 
-void tables_print(struct table **tables, size_t n)
+void table_end(struct table *table)
 {
-	size_t i, len;
-	char *text;
-
-	for (i = 0; i < n; i++) {
-		struct table *table = tables[i];
-
-		if (!table->json) {
-			scols_print_table(table->scols);
-		} else {
-			/* Each is an object of one array: make them one object. */
-			if (scols_print_table_to_string(table->scols, &text) < 0)
-				check(NULL);
-			len = strlen(text);
-			while (len && text[len - 1] != ']')
-				len--;
-			text[len] = '\0';
-			printf("%s%s%s", i ? "," : "{", strchr(text, '{') + 1,
-			       i + 1 < n ? "" : "\n}\n");
-			free(text);
-		}
+	if (table->cell) {
+		print_line(table);
+		fputs(table->lines ? "\n   ]" : "]", stdout);
+	} else {
+		scols_print_table(table->scols);
 		scols_unref_table(table->scols);
-		free(table->place);
-		free(table);
 	}
+	free(table->place);
+	free(table->cell);
+	free(table);
+}
+
+void tables_end(bool json)
+{
+	if (json)
+		puts("\n}");
 }

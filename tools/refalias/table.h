@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: GPL-2.0 */
 /*
- * Tables for people, and the same as JSON for machines, by libsmartcols.
+ * Tables for people, by libsmartcols, and the same as JSON for machines, which is
+ * printed as it comes: there may be millions of lines.
  */
 #ifndef REFALIAS_TABLE_H
 #define REFALIAS_TABLE_H
@@ -19,9 +20,14 @@ struct column {
 
 struct table;
 
-/* A table with @n columns, which is an array called @name in JSON. */
+/*
+ * Begin a table with @n @columns, which are used until its end.  In JSON it is an array
+ * called @name of the one object that is printed; then one table must end before the
+ * next one begins.
+ */
 struct table *table_new(const char *name, const struct column *columns, size_t n, bool json);
 
+/* Begin a line. */
 void table_line(struct table *table);
 
 /* Fill a cell of the last line, to be freed by the table if @text was allocated. */
@@ -34,7 +40,10 @@ void table_set_number(struct table *table, size_t column, uint64_t number);
  */
 void table_set_path(struct table *table, size_t column, size_t hex, const char *path);
 
-/* Print tables, as one object if they are JSON, and free them. */
-void tables_print(struct table **tables, size_t n);
+/* Print what was not printed yet, and free it. */
+void table_end(struct table *table);
+
+/* After the last table: end the object if they are JSON. */
+void tables_end(bool json);
 
 #endif
