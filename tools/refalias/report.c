@@ -48,6 +48,7 @@ static size_t get_figures(struct figure *figure, bool scan, const struct totals 
 		{ "large", "", "", false, walked->large },
 		{ "excluded", "", "", false, walked->excluded },
 		{ "mounts", "", "", false, walked->mounts },
+		{ "overlays", "", "", false, walked->overlays },
 		{ "gone", "", "", false, walked->gone },
 		{ "symlinks", "", "", false, walked->links },
 		{ "special", "", "", false, walked->special },
@@ -145,6 +146,7 @@ static void report_text(bool scan, const struct figure *figure, size_t n,
 	skipped_line(walked->large, "larger than the maximum size");
 	skipped_line(walked->excluded, "left out by --include or --exclude");
 	skipped_line(walked->mounts, "on another file system, see --one-file-system");
+	skipped_line(walked->overlays, "mounts of overlayfs, whose files are those of its layers");
 	skipped_line(walked->gone, "no longer there");
 	if (totals->unknown)
 		printf("%zu files are not yours: what of them is in memory is not known\n",

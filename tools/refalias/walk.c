@@ -78,14 +78,18 @@ static void push(struct walker *walker, struct dir *parent, const char *name, de
 	pthread_cond_signal(&walker->more);
 }
 
-/* Sizes in these are made up, and reading can have effects. */
-static bool shows_kernel_state(int fd)
+/* Of the file system that @fd is on; 0 if it doesn't tell. */
+static unsigned long magic_of(int fd)
 {
 	struct statfs fs;
 
-	if (fstatfs(fd, &fs) < 0)
-		return false;
-	switch ((unsigned long)fs.f_type) {
+	return fstatfs(fd, &fs) < 0 ? 0 : (unsigned long)fs.f_type;
+}
+
+/* Sizes in these are made up, and reading can have effects. */
+static bool shows_kernel_state(unsigned long magic)
+{
+	switch (magic) {
 	case PROC_SUPER_MAGIC:
 	case SYSFS_MAGIC:
 	case DEBUGFS_MAGIC:
@@ -97,6 +101,29 @@ static bool shows_kernel_state(int fd)
 	default:
 		return false;
 	}
+}
+
+/*
+ * Whether @todo, which is open as @fd, is on another file system than the directory above
+ * and to be left out for that.
+ */
+static bool leave_out(struct walker *walker, struct todo todo, int fd)
+{
+	const unsigned long magic = magic_of(fd);
+
+	if (todo.dev && walker->selection->one_file_system)
+		return true;
+	/*
+	 * Files in there are those of its layers, which share where they are: here they
+	 * can't, and would count twice.
+	 */
+	if (magic == OVERLAYFS_SUPER_MAGIC) {
+		pthread_mutex_lock(&walker->lock);
+		walker->walked->overlays++;
+		pthread_mutex_unlock(&walker->lock);
+		return true;
+	}
+	return shows_kernel_state(magic);
 }
 
 /* A message about @name in @dir, which is not one of the files. */
@@ -234,9 +261,7 @@ static void walk_dir(struct walker *walker, struct todo todo)
 		walk_error(walker, todo.dir->parent, todo.dir->name, "can't read the directory", errno);
 		return;
 	}
-	if (fstat(fd, &st) < 0 ||
-	    (st.st_dev != todo.dev && (shows_kernel_state(fd) ||
-				       (todo.dev && walker->selection->one_file_system)))) {
+	if (fstat(fd, &st) < 0 || (st.st_dev != todo.dev && leave_out(walker, todo, fd))) {
 		closedir(stream);
 		return;
 	}

@@ -36,12 +36,14 @@ struct walked {
 	size_t mounts;		/* files and directories of other file systems */
 	size_t links;		/* symbolic links, not followed */
 	size_t special;		/* devices, sockets, pipes, not opened */
+	size_t overlays;	/* mounts of overlayfs, not entered */
 };
 
 /*
  * Walk the @n @paths, which may be files or directories, into other file
  * systems as well unless @selection denies that, but not into those that only
- * show kernel state.  What can't be read gets a message, and the rest goes on.
+ * show kernel state, nor into mounts of overlayfs, which show files that are elsewhere.
+ * What can't be read gets a message, and the rest goes on.
  * Up to @threads threads do it together, if these are of use.
  */
 void walk(char **paths, int n, const struct selection *selection, size_t threads,
