@@ -90,7 +90,10 @@ static void pair(struct file *donor, struct file *file, const struct options *op
 /* What run may pass over silently is an error with a file that was named. */
 static void insist(struct file *file)
 {
-	if (file->reason > REASON_FAILED && file->reason != REASON_NO_KERNEL)
+	if (file->reason == REASON_CHANGED)
+		file_error(file, "has other content than the donor, or changed meanwhile", 0,
+			   "only identical files can share: compare them, or try again");
+	else if (file->reason > REASON_FAILED && file->reason != REASON_NO_KERNEL)
 		file_error(file, "can't share its page cache", 0, reasons[file->reason].text);
 }
 

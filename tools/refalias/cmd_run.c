@@ -18,6 +18,7 @@
 #include "report.h"
 #include "table.h"
 #include "users.h"
+#include "volume.h"
 #include "work.h"
 
 enum { COL_GROUP, COL_FILE, COL_SIZE, COL_ROLE, COL_FILE_HEX, COL_COUNT };
@@ -166,6 +167,18 @@ static bool remember(const struct files *files, char **paths, int n,
 	return manifest_close(&manifest);
 }
 
+/* Of sets in @files: hashes, and so what find() gives, are in another order each time. */
+static int by_first(const void *a, const void *b, void *files)
+{
+	const struct file *x = ((const struct files *)files)->file[((const struct set *)a)->from];
+	const struct file *y = ((const struct files *)files)->file[((const struct set *)b)->from];
+	int diff = COMPARE(file_fs(x), file_fs(y));
+
+	if (!diff)
+		diff = COMPARE(x->size, y->size);
+	return diff ? diff : COMPARE(x->ino, y->ino);
+}
+
 static void collect(struct act *act)
 {
 	const struct files *files = act->files;
@@ -177,6 +190,8 @@ static void collect(struct act *act)
 		act->count += size;
 		act->bytes += size * files->file[from]->size;
 	}
+	if (act->n)
+		qsort_r(act->set, act->n, sizeof(*act->set), by_first, (void *)files);
 }
 
 /* With one set; those that may share with each other are used in turn. */

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "dedupe.h"
+#include "hashes.h"
 #include "msg.h"
 #include "prove.h"
 #include "resident.h"
@@ -62,6 +63,18 @@ static void dedupe_error(struct dest *dest, int err)
 		file_error(dest->file, "FIDEDUPERANGE", err, describe_dedupe_error(err));
 }
 
+/* Whatever told that it is as the donor must not tell so again. */
+static void differs(struct dest *dest, int donor_fd)
+{
+	struct stat st;
+
+	if (fstat(dest->fd, &st) == 0)
+		hashes_forget(hashes_key(&st));
+	if (fstat(donor_fd, &st) == 0)
+		hashes_forget(hashes_key(&st));
+	file_skip(dest->file, REASON_CHANGED);
+}
+
 /* Dedupe one piece into all destinations that had no error so far. */
 static void dedupe_piece(int donor_fd, struct dest *dest, size_t n, uint64_t offset,
 			 uint64_t length)
@@ -103,7 +116,7 @@ static void dedupe_piece(int donor_fd, struct dest *dest, size_t n, uint64_t off
 		if (err)
 			dedupe_error(which[k], err);
 		else if (range->info[k].status == FILE_DEDUPE_RANGE_DIFFERS)
-			dedupe_error(which[k], EBADE);
+			differs(which[k], donor_fd);
 		else if (range->info[k].status < 0)
 			dedupe_error(which[k], -range->info[k].status);
 	}

@@ -82,7 +82,7 @@ void hash_now(struct file *file, int fd, const struct stat *st)
 		errno = ENOMEM;
 		ret = -1;
 	} else {
-		XXH3_64bits_reset(state);
+		XXH3_64bits_reset_withSeed(state, hashes_seed());
 	}
 	for (offset = 0; !ret && offset < file->size && !interrupted; offset += length) {
 		length = file->size - offset;

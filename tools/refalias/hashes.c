@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/random.h>
 #include <time.h>
 #include <unistd.h>
 #include <xxhash.h>
@@ -22,16 +23,17 @@ enum { DAY = 24 * 60 * 60, KEPT_DAYS = 60, NOTED_DAYS = 7, KEPT_MOST = 1 << 28 }
 struct record {
 	uint64_t key;	/* digest of what the file is known by */
 	uint64_t hash;
-	uint64_t day;	/* on which it was used, since 1970 */
+	uint64_t day;	/* on which it was used, since 1970; 0: to be forgotten */
 };
 
 struct header {
 	char magic[24];
 	uint64_t n;	/* records */
-	uint64_t digest;	/* of them */
+	uint64_t digest;	/* of them, with the seed */
+	uint64_t seed;		/* of their hashes */
 };
 
-static const char magic[sizeof(((struct header *)0)->magic)] = "refalias hashes 1\n";
+static const char magic[sizeof(((struct header *)0)->magic)] = "refalias hashes 2\n";
 
 static struct {
 	bool open, add;
@@ -40,6 +42,8 @@ static struct {
 	struct record *known;	/* in the file, sorted */
 	size_t n_known;
 	pthread_mutex_t lock;	/* for what follows */
+	bool seeded;
+	uint64_t seed;
 	struct record *added;
 	size_t n_added, space;
 } hashes = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -49,6 +53,14 @@ static int by_key(const void *a, const void *b)
 	const struct record *x = a, *y = b;
 
 	return COMPARE(x->key, y->key);
+}
+
+static int by_key_and_day(const void *a, const void *b)
+{
+	const struct record *x = a, *y = b;
+	int diff = by_key(a, b);
+
+	return diff ? diff : COMPARE(x->day, y->day);
 }
 
 /* The records in the open file @fd; false if it isn't ours or isn't whole. */
@@ -75,12 +87,14 @@ static bool read_all(int fd)
 			break;
 		i += (size_t)got;
 	}
-	good = i == bytes && XXH3_64bits(record, bytes) == header.digest;
+	good = i == bytes && XXH3_64bits_withSeed(record, bytes, header.seed) == header.digest;
 	for (i = 1; good && i < header.n; i++)
 		good = record[i - 1].key < record[i].key;
 	if (good) {
 		hashes.known = record;
 		hashes.n_known = (size_t)header.n;
+		hashes.seed = header.seed;
+		hashes.seeded = true;
 	} else {
 		free(record);
 	}
@@ -95,6 +109,7 @@ void hashes_open(const char *name, bool add)
 	free(hashes.known);
 	hashes.known = NULL;
 	hashes.n_known = 0;
+	hashes.seeded = false;
 	hashes.open = true;
 	hashes.add = add;
 	hashes.day = (uint64_t)time(NULL) / DAY;
@@ -104,6 +119,20 @@ void hashes_open(const char *name, bool add)
 		close(fd);
 	}
 	free(path);
+}
+
+uint64_t hashes_seed(void)
+{
+	uint64_t seed;
+
+	pthread_mutex_lock(&hashes.lock);
+	/* So few bytes are always given whole. */
+	if (!hashes.seeded && getrandom(&hashes.seed, sizeof(hashes.seed), 0) < 0)
+		hashes.seed = (uint64_t)time(NULL) ^ (uint64_t)getpid() << 32;
+	hashes.seeded = true;
+	seed = hashes.seed;
+	pthread_mutex_unlock(&hashes.lock);
+	return seed;
 }
 
 uint64_t hashes_key(const struct stat *st)
@@ -122,7 +151,7 @@ uint64_t hashes_key(const struct stat *st)
 		(uint64_t)st->st_ctim.tv_sec, (uint64_t)st->st_ctim.tv_nsec,
 	};
 
-	return XXH3_64bits(known_by, sizeof(known_by));
+	return XXH3_64bits_withSeed(known_by, sizeof(known_by), hashes_seed());
 }
 
 bool hashes_find(uint64_t key, uint64_t *hash)
@@ -144,21 +173,31 @@ bool hashes_find(uint64_t key, uint64_t *hash)
 	return true;
 }
 
-void hashes_add(uint64_t key, uint64_t hash)
+static void add(struct record record)
 {
-	if (!key || !hashes.add)
+	if (!record.key || !hashes.add)
 		return;
 	pthread_mutex_lock(&hashes.lock);
 	hashes.added = xgrow(hashes.added, hashes.n_added, &hashes.space, sizeof(*hashes.added));
-	hashes.added[hashes.n_added++] = (struct record){ key, hash, hashes.day };
+	hashes.added[hashes.n_added++] = record;
 	pthread_mutex_unlock(&hashes.lock);
+}
+
+void hashes_add(uint64_t key, uint64_t hash)
+{
+	add((struct record){ key, hash, hashes.day });
+}
+
+void hashes_forget(uint64_t key)
+{
+	add((struct record){ .key = key });
 }
 
 /* Known and added ones as one sorted list, in @known. */
 static void merge(void)
 {
 	struct record *all = xrealloc(NULL, hashes.n_known + hashes.n_added + 1, sizeof(*all));
-	size_t i, n = 0;
+	size_t i, n = 0, same;
 
 	for (i = 0; i < hashes.n_known; i++) {
 		if (hashes.known[i].day + KEPT_DAYS >= hashes.day)
@@ -167,13 +206,16 @@ static void merge(void)
 	if (hashes.n_added)
 		memcpy(all + n, hashes.added, hashes.n_added * sizeof(*all));
 	n += hashes.n_added;
-	qsort(all, n, sizeof(*all), by_key);
+	/* So what is to be forgotten comes first of its key. */
+	qsort(all, n, sizeof(*all), by_key_and_day);
 	free(hashes.known);
 	free(hashes.added);
 	hashes.known = all;
 	hashes.n_known = 0;
-	for (i = 0; i < n; i++) {
-		if (!i || all[i].key != all[i - 1].key)
+	for (i = 0; i < n; i += same) {
+		for (same = 1; i + same < n && all[i + same].key == all[i].key; same++)
+			;
+		if (all[i].day)
 			all[hashes.n_known++] = all[i];
 	}
 	hashes.added = NULL;
@@ -184,7 +226,7 @@ static void merge(void)
 static bool write_all(int fd)
 {
 	const size_t bytes = hashes.n_known * sizeof(*hashes.known);
-	struct header header = { .n = hashes.n_known };
+	struct header header = { .n = hashes.n_known, .seed = hashes_seed() };
 	FILE *file = fdopen(fd, "w");
 	bool good;
 
@@ -193,7 +235,7 @@ static bool write_all(int fd)
 		return false;
 	}
 	memcpy(header.magic, magic, sizeof(magic));
-	header.digest = XXH3_64bits(hashes.known, bytes);
+	header.digest = XXH3_64bits_withSeed(hashes.known, bytes, header.seed);
 	fwrite(&header, sizeof(header), 1, file);
 	fwrite(hashes.known, sizeof(*hashes.known), hashes.n_known, file);
 	good = !ferror(file);

@@ -6,6 +6,9 @@
  * A file is known by its inode number, size, and times of modification and change:
  * whatever writes to it changes the last one.  What is wrong here can at worst hide
  * identical files from each other, or have the kernel compare different ones.
+ *
+ * The hashes depend on a seed that nobody else can know: who knows how they are made
+ * could make different files with the same one, which each run would compare in vain.
  */
 #ifndef REFALIAS_HASHES_H
 #define REFALIAS_HASHES_H
@@ -21,6 +24,12 @@
 void hashes_open(const char *name, bool add);
 
 /*
+ * What hashes are to be made with: that of the noted ones, else a random number.
+ * Several threads may call this.
+ */
+uint64_t hashes_seed(void);
+
+/*
  * What the file with this @st is known by; 0 without hashes_open(), or if it was
  * changed too recently for its times to tell.
  */
@@ -33,6 +42,9 @@ uint64_t hashes_key(const struct stat *st);
  */
 bool hashes_find(uint64_t key, uint64_t *hash);
 void hashes_add(uint64_t key, uint64_t hash);
+
+/* Note no hash of the file with that @key: it is wrong, or of no use. */
+void hashes_forget(uint64_t key);
 
 /*
  * Write them to @name.hashes if there are other ones than before, without those

@@ -14,7 +14,7 @@
 
 #include "../hashes.h"
 
-enum { DIGEST = 32, RECORDS = 40, RECORD = 24 };
+enum { DIGEST = 32, SEED = 40, RECORDS = 48, RECORD = 24 };
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -47,7 +47,7 @@ static void clean_up(void)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	const uint64_t key = 1;
-	uint64_t hash, digest;
+	uint64_t hash, digest, seed;
 	int fd;
 
 	if (!*name) {
@@ -59,7 +59,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fd = open(file, O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
 	check(fd >= 0 && write(fd, data, size) == (ssize_t)size);
 	if (size >= RECORDS && data[size - 1] % 2) {
-		digest = XXH3_64bits(data + RECORDS, size - RECORDS);
+		memcpy(&seed, data + SEED, sizeof(seed));
+		digest = XXH3_64bits_withSeed(data + RECORDS, size - RECORDS, seed);
 		check(pwrite(fd, &digest, sizeof(digest), DIGEST) == sizeof(digest));
 	}
 	close(fd);
