@@ -205,6 +205,7 @@ static void act_on(size_t k, void *data)
 
 	for (i = 0; i < size; i++)
 		file[i]->identical = true;
+	donor_sort(file, size);
 	for (done = 0; !interrupted && (used = donor_choose(file + done, size - done, &team));
 	     done += used) {
 		if (act->what == SCAN)

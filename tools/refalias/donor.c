@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0
 #include <stdlib.h>
+#include <string.h>
 
 #include "donor.h"
 #include "msg.h"
@@ -85,44 +86,118 @@ static void join(struct file *donor, struct file *file)
 		file_skip(file, REASON_OTHER_DONOR);
 }
 
+void donor_sort(struct file **file, size_t n)
+{
+	qsort(file, n, sizeof(*file), by_fitness);
+}
+
+/* Whether they are the same to donor_may_serve(). */
+static bool same_class(const struct file *x, const struct file *y)
+{
+	const mode_t others = S_IWGRP | S_IWOTH;
+
+	return x->uid == y->uid && x->gid == y->gid && x->acl == y->acl &&
+	       (x->mode & others) == (y->mode & others);
+}
+
+/* How many of the @n sorted files from the first one on belong to @uid. */
+static size_t files_of(struct file **file, size_t n, uint32_t uid)
+{
+	size_t i = 0;
+
+	while (i < n && file[i]->uid == uid)
+		i++;
+	return i;
+}
+
+/*
+ * Move those of @n files that @donor may serve to the front, and keep the order of
+ * these and of the others.  Returns how many they are.
+ */
+static size_t gather(const struct file *donor, struct file **file, size_t n)
+{
+	struct file **others = xrealloc(NULL, n + 1, sizeof(*others));
+	size_t served = 0, left = 0, i;
+
+	for (i = 0; i < n; i++) {
+		if (donor_may_serve(donor, file[i]) == REASON_NONE)
+			file[served++] = file[i];
+		else
+			others[left++] = file[i];
+	}
+	memcpy(file + served, others, left * sizeof(*others));
+	free(others);
+	return served;
+}
+
+/* What the one of @n files that could serve @file best has against it. */
+static enum reason why_alone(const struct file *file, struct file **other, size_t n)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (other[i] != file && donor_may_serve(other[i], file) == REASON_WRITABLE)
+			return REASON_WRITABLE;
+	return REASON_OWNER;
+}
+
+/* Of a class of files that serve nobody and that nobody serves. */
+struct alone {
+	const struct file *file;	/* one of them */
+	enum reason reason;
+};
+
+/* The one of @n that @file belongs to, or NULL. */
+static const struct alone *find_alone(const struct alone *alone, size_t n, const struct file *file)
+{
+	size_t i;
+
+	for (i = 0; i < n; i++)
+		if (same_class(alone[i].file, file))
+			return &alone[i];
+	return NULL;
+}
+
 size_t donor_choose(struct file **file, size_t n, struct team *team)
 {
-	enum reason reason, kept = REASON_OWNER;
-	size_t used = 0, i, k;
+	const size_t roots = files_of(file, n, 0);
+	size_t used = 0, first = 0, own = 0, classes = 0, space = 0, i;
+	struct alone *alone = NULL;
+	const struct alone *class;
+	enum reason reason;
 
-	qsort(file, n, sizeof(*file), by_fitness);
+	*team = (struct team){ 0 };
 	while (used < n && !interrupted) {
-		struct file *donor = file[used++];
+		struct file *donor = file[used];
 
+		if (!own || donor->uid != file[first]->uid) {
+			first = used;
+			own = files_of(file + first, n - first, donor->uid);
+			classes = 0;
+		}
+		used++;
+		class = find_alone(alone, classes, donor);
+		if (class) {
+			file_skip(donor, class->reason);
+			continue;
+		}
 		*team = (struct team){ .donor = donor, .member = file + used };
-		for (i = used; i < n; i++) {
-			struct file *this = file[i];
-
-			if (donor_may_serve(donor, this) != REASON_NONE)
-				continue;
-			join(donor, this);
-			/* Keep the order of the rest. */
-			for (k = i; k > used; k--)
-				file[k] = file[k - 1];
-			file[used++] = this;
-			team->n++;
-		}
-		if (team->n) {
-			donor->donor = donor;
-			return used;
-		}
-		/* Alone; say what the nearest copy has against it. */
-		for (i = 0; i < n; i++) {
-			if (file[i] == donor)
-				continue;
-			reason = donor_may_serve(file[i], donor);
-			if (reason != REASON_NONE)
-				kept = reason;
-			if (reason == REASON_WRITABLE)
-				break;
-		}
-		file_skip(donor, kept);
-		kept = REASON_OWNER;
+		/* Nobody trusts other users than root. */
+		team->n = gather(donor, team->member, donor->uid ? first + own - used : n - used);
+		if (team->n)
+			break;
+		reason = why_alone(donor, file, roots);
+		if (reason != REASON_WRITABLE && donor->uid)
+			reason = why_alone(donor, file + first, own);
+		alone = xgrow(alone, classes, &space, sizeof(*alone));
+		alone[classes++] = (struct alone){ donor, reason };
+		file_skip(donor, reason);
 	}
-	return 0;
+	free(alone);
+	if (!team->n)
+		return 0;
+	team->donor->donor = team->donor;
+	for (i = 0; i < team->n; i++)
+		join(team->donor, team->member[i]);
+	return used + team->n;
 }

@@ -33,9 +33,12 @@ struct team {
 	size_t n;
 };
 
+/* Sort @n identical files for donor_choose(): the best donor first. */
+void donor_sort(struct file **file, size_t n);
+
 /*
- * Split @n identical files, of which a part was taken already, into teams:
- * sorts @file so that the donor's members follow each other from
+ * Split @n identical sorted files, of which a part was taken already, into teams:
+ * moves the donor's members so that they follow each other from
  * @team->member on, and returns the number of files used up, 0 at the end.
  * Those that nobody may serve get a reason.  Members whose reason is set, or
  * that are kept aliases of the donor already, need no work.
