@@ -104,11 +104,11 @@ int cmd_pair(char **paths, int n, const struct options *options)
 	struct totals totals = { 0 };
 	int i, status;
 
-	if (!donor)
+	if (!donor && !options->json)
 		return STATUS_FAILED;
-	walked.seen = 1;
+	walked.seen = donor != NULL;
 	progress_start("comparing", (uint64_t)n - 1, 0);
-	for (i = 1; i < n && donor->reason == REASON_NONE && !interrupted; i++) {
+	for (i = 1; donor && i < n && donor->reason == REASON_NONE && !interrupted; i++) {
 		progress_add(1, 0);
 		file = walk_file(paths[i]);
 		if (!file)
@@ -120,13 +120,15 @@ int cmd_pair(char **paths, int n, const struct options *options)
 			insist(file);
 		files_add(&walked.files, file);
 	}
-	insist(donor);
-	totals.groups = donor->identical;
-	files_add(&walked.files, donor);
+	if (donor) {
+		insist(donor);
+		totals.groups = donor->identical;
+		files_add(&walked.files, donor);
+	}
 	report_count(&totals, walked.files.file, walked.files.n);
 	if (!options->dry_run)
 		totals.opened_before = users_count(&walked.files, true);
-	status = report("run", &totals, &walked, options->dry_run, options->json);
+	status = report("pair", &totals, &walked, options->dry_run, options->json);
 	files_free(&walked.files);
 	return status;
 }

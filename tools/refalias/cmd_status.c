@@ -147,19 +147,21 @@ static void print_sums_json(const struct sums *sums)
 		{ .name = "kept", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "shared", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "resident_once", .json_type = SCOLS_JSON_NUMBER },
+		{ .name = "errors", .json_type = SCOLS_JSON_NUMBER },
 		{ .name = "opened_before", .json_type = SCOLS_JSON_NUMBER },
 	};
 	const uint64_t values[] = {
 		sums->donors, sums->aliases, sums->kept, sums->shared, sums->resident,
+		msg_failures(),
 	};
-	struct table *table = table_new("total", sum_columns, 6, true);
+	struct table *table = table_new("total", sum_columns, 7, true);
 	size_t i;
 
 	table_line(table);
-	for (i = 0; i < 5; i++)
+	for (i = 0; i < 6; i++)
 		table_set_number(table, i, values[i]);
 	if (sums->opened_before >= 0)
-		table_set_number(table, 5, (uint64_t)sums->opened_before);
+		table_set_number(table, 6, (uint64_t)sums->opened_before);
 	table_end(table);
 }
 
@@ -214,15 +216,17 @@ static void show(struct shown *shown)
 int cmd_status(char **paths, int n, const struct options *options)
 {
 	struct walked walked = { 0 };
-	struct shown shown = { .options = options };
+	struct shown shown = { .options = options, .sums.opened_before = -1 };
 
-	if (!mapping_supported()) {
+	if (mapping_supported()) {
+		cmd_walk(paths, n, options, &walked);
+		sharing_each(&walked.files, note, &shown);
+		shown.sums.opened_before = users_count(&walked.files, false);
+	} else {
 		mapping_missing(true);
-		return STATUS_FAILED;
+		if (!options->json)
+			return STATUS_FAILED;
 	}
-	cmd_walk(paths, n, options, &walked);
-	sharing_each(&walked.files, note, &shown);
-	shown.sums.opened_before = users_count(&walked.files, false);
 	shown.table = table_new("files", columns, COL_COUNT, options->json);
 	show(&shown);
 	table_end(shown.table);

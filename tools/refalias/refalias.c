@@ -458,8 +458,13 @@ static int run_command(const struct command *command, int argc, char **argv)
 	}
 	if (files_from) {
 		argv = add_paths(argv, &argc, files_from, null ? '\0' : '\n');
-		if (!argv)
+		if (!argv && !options.json)
 			return STATUS_FAILED;
+		/* Who reads JSON gets it, about nothing. */
+		if (!argv) {
+			argc = 0;
+			options.stores.n = 0;
+		}
 	}
 	catch_signals();
 	stores_find(&options.stores);
