@@ -439,7 +439,7 @@ void manifest_walk(const char *name, struct walked *walked)
 	paths = xrealloc(NULL, manifest.n + 1, sizeof(*paths));
 	for (i = 0; i < manifest.n; i++)
 		paths[i] = manifest.known[i].path;
-	walk_known(paths, manifest.n, NULL, 1, walked);
+	walk_known(paths, manifest.n, walked);
 	free(paths);
 	manifest_close(&manifest);
 }

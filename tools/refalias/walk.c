@@ -367,33 +367,90 @@ void walk(char **paths, int n, const struct selection *selection, size_t threads
 	walk_end(&walker);
 }
 
-void walk_known(char *const *paths, size_t n, const struct selection *selection,
-		size_t threads, struct walked *walked)
+/* Look up a path that leads over no links; @dir is that of the one before. */
+static void look_up_known(struct walker *walker, struct dir **dir, const char *path,
+			  dev_t dev)
+{
+	enum taken taken = TAKEN_FAILED;
+	int fd;
+
+	*dir = dir_known(*dir, path);
+	fd = dir_open(*dir);
+	if (fd >= 0)
+		taken = look_up(walker, *dir, fd, strrchr(path, '/') + 1, dev);
+	if (taken == TAKEN_FAILED && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
+		walk_error(walker, NULL, path, "can't look at it", errno);
+	else if (taken == TAKEN_FAILED || (!walker->deeper && taken != TAKEN_FILE))
+		walker->walked->gone++;
+}
+
+void walk_known(char *const *paths, size_t n, struct walked *walked)
 {
 	static const struct selection all;
 	struct walker walker = {
-		.selection = selection ? selection : &all,
-		.deeper = selection,
+		.selection = &all,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.more = PTHREAD_COND_INITIALIZER,
+		.walked = walked,
+	};
+	struct dir *dir = NULL;
+	size_t i;
+
+	progress_start("looking for files", n, 0);
+	for (i = 0; i < n && !interrupted; i++)
+		look_up_known(&walker, &dir, paths[i], 0);
+	walk_end(&walker);
+}
+
+/* Which of @roots the path is below; their number if there is none. */
+static size_t root_of(const char *path, const struct paths *roots)
+{
+	size_t i, length;
+
+	for (i = 0; i < roots->n; i++) {
+		length = strlen(roots->path[i]);
+		if (!strncmp(path, roots->path[i], length) && path[length] == '/')
+			break;
+	}
+	return i;
+}
+
+/* The device number of the directory @path, or 0. */
+static dev_t dev_of(const char *path)
+{
+	int fd = open_known(path, O_DIRECTORY);
+	struct stat st = { 0 };
+
+	if (fd < 0)
+		return 0;
+	if (fstat(fd, &st) < 0)
+		st.st_dev = 0;
+	close(fd);
+	return st.st_dev;
+}
+
+void walk_layers(const struct paths *layers, const struct paths *roots,
+		 const struct selection *selection, size_t threads, struct walked *walked)
+{
+	struct walker walker = {
+		.selection = selection,
+		.deeper = true,
 		.lock = PTHREAD_MUTEX_INITIALIZER,
 		.more = PTHREAD_COND_INITIALIZER,
 		.most = others_of(threads),
 		.walked = walked,
 	};
+	size_t root, last = SIZE_MAX, i;
 	struct dir *dir = NULL;
-	enum taken taken;
-	size_t i;
-	int fd;
+	dev_t dev = 0;
 
-	progress_start("looking for files", selection ? 0 : n, 0);
-	for (i = 0; i < n && !interrupted; i++) {
-		dir = dir_known(dir, paths[i]);
-		fd = dir_open(dir);
-		taken = fd < 0 ? TAKEN_FAILED :
-				 look_up(&walker, dir, fd, strrchr(paths[i], '/') + 1, 0);
-		if (taken == TAKEN_FAILED && errno != ENOENT && errno != ENOTDIR && errno != ELOOP)
-			walk_error(&walker, NULL, paths[i], "can't look at it", errno);
-		else if (taken == TAKEN_FAILED || (!selection && taken != TAKEN_FILE))
-			walked->gone++;
+	progress_start("looking for files", 0, 0);
+	for (i = 0; i < layers->n && !interrupted; i++) {
+		root = root_of(layers->path[i], roots);
+		if (root != last)
+			dev = root < roots->n ? dev_of(roots->path[root]) : 0;
+		last = root;
+		look_up_known(&walker, &dir, layers->path[i], dev);
 		walk_below(&walker);
 	}
 	walk_end(&walker);

@@ -6,6 +6,7 @@
 #define REFALIAS_WALK_H
 
 #include "file.h"
+#include "store.h"
 
 /* Patterns as in fnmatch(3): with a slash for whole paths, else for names. */
 struct patterns {
@@ -51,11 +52,17 @@ void walk(char **paths, int n, const struct selection *selection, size_t threads
 
 /*
  * Look up the @n files with these absolute paths, following no links at all.
- * What is gone is counted, and so is what is no regular file any more.  With a
- * @selection, walk the directories with these paths instead.
+ * What is gone is counted, and so is what is no regular file any more.
  */
-void walk_known(char *const *paths, size_t n, const struct selection *selection,
-		size_t threads, struct walked *walked);
+void walk_known(char *const *paths, size_t n, struct walked *walked);
+
+/*
+ * The same for @layers, which are directories to be walked, as walk() does.  What they
+ * have to be on with one_file_system is the file system of those @roots that they are
+ * below.
+ */
+void walk_layers(const struct paths *layers, const struct paths *roots,
+		 const struct selection *selection, size_t threads, struct walked *walked);
 
 /* Look up one regular file; NULL after a message. */
 struct file *walk_file(const char *path);
