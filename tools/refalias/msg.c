@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 #include <wchar.h>
@@ -126,10 +127,40 @@ void progress_start(const char *what, uint64_t files, uint64_t bytes)
 	progress_last = 0;
 }
 
-/* "done" or "done of total" */
-static void print_part(const char *done, const char *total)
+/* The line of progress, as it is put together. */
+struct line {
+	char text[160];
+	size_t length;
+};
+
+static void __attribute__((format(printf, 2, 3))) add(struct line *line, const char *fmt, ...)
 {
-	fprintf(stderr, "%s%s%s", done, *total ? " of " : "", total);
+	const size_t room = sizeof(line->text) - line->length;
+	va_list ap;
+	int n;
+
+	va_start(ap, fmt);
+	n = vsnprintf(line->text + line->length, room, fmt, ap);
+	va_end(ap);
+	if (n > 0)
+		line->length += (size_t)n < room ? (size_t)n : room - 1;
+}
+
+/* "done" or "done of total" */
+static void add_part(struct line *line, const char *done, const char *total)
+{
+	add(line, "%s%s%s", done, *total ? " of " : "", total);
+}
+
+/* What fits the terminal: a longer line would leave a part of it on the screen. */
+static int width(const struct line *line)
+{
+	struct winsize size;
+
+	if (ioctl(STDERR_FILENO, TIOCGWINSZ, &size) < 0 || !size.ws_col ||
+	    line->length < size.ws_col)
+		return (int)line->length;
+	return size.ws_col - 1;
 }
 
 static void print_progress(uint64_t elapsed)
@@ -141,31 +172,31 @@ static void print_progress(uint64_t elapsed)
 	char text[24], total_text[24] = "";
 	/* In less time than this, a rate means nothing. */
 	uint64_t rate = elapsed >= 100 ? done * 1000 / elapsed : 0, left;
+	struct line line = { .length = 0 };
 
-	fprintf(stderr, "\r\033[K%s: ", phase.what);
+	add(&line, "%s: ", phase.what);
 	snprintf(text, sizeof(text), "%" PRIu64, (uint64_t)phase.files);
 	if (phase.files_total)
 		snprintf(total_text, sizeof(total_text), "%" PRIu64, phase.files_total);
-	print_part(text, total_text);
-	fputs(" files", stderr);
+	add_part(&line, text, total_text);
+	add(&line, " files");
 	if (phase.bytes) {
-		fputs(", ", stderr);
+		add(&line, ", ");
 		if (by_bytes)
 			format_size(phase.bytes_total, total_text);
 		else
 			*total_text = '\0';
-		print_part(format_size(phase.bytes, text), total_text);
+		add_part(&line, format_size(phase.bytes, text), total_text);
 	}
-	if (!rate)
-		return;
-	if (by_bytes)
-		fprintf(stderr, ", %s/s", format_size(rate, text));
-	else
-		fprintf(stderr, ", %" PRIu64 "/s", rate);
-	if (done < total) {
+	if (rate && by_bytes)
+		add(&line, ", %s/s", format_size(rate, text));
+	else if (rate)
+		add(&line, ", %" PRIu64 "/s", rate);
+	if (rate && done < total) {
 		left = (total - done) / rate;
-		fprintf(stderr, ", %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
+		add(&line, ", %" PRIu64 ":%02" PRIu64 " left", left / 60, left % 60);
 	}
+	fprintf(stderr, "\r\033[K%.*s", width(&line), line.text);
 }
 
 void progress_add(uint64_t files, uint64_t bytes)
