@@ -2,13 +2,12 @@
 #include "cmd.h"
 #include "manifest.h"
 
-void cmd_walk(char **paths, int n, const struct options *options, struct walked *walked)
+bool cmd_walk(char **paths, int n, const struct options *options, struct walked *walked)
 {
-	if (options->all) {
-		manifest_walk(options->manifest, walked);
-		return;
-	}
+	if (options->all)
+		return manifest_walk(options->manifest, walked);
 	walk(paths, n, &options->selection, options->threads, walked);
 	walk_layers(&options->stores.layers, &options->stores.roots, &options->selection,
 		    options->threads, walked);
+	return true;
 }

@@ -37,9 +37,9 @@ struct command {
 
 /*
  * Walk what a command is about: the @n @paths and the layers of the stores, or
- * what the manifest lists.
+ * what the manifest lists.  False if that can't be read.
  */
-void cmd_walk(char **paths, int n, const struct options *options, struct walked *walked);
+bool cmd_walk(char **paths, int n, const struct options *options, struct walked *walked);
 
 int cmd_run(char **paths, int n, const struct options *options);
 int cmd_scan(char **paths, int n, const struct options *options);

@@ -124,19 +124,19 @@ int cmd_release(char **paths, int n, const struct options *options)
 	struct walked walked = { 0 };
 	struct files names = { 0 };
 	const bool supported = mapping_supported();
-	bool changed;
+	bool changed, known;
 	size_t i;
 
 	/* Nothing shares then, but may be immutable. */
 	if (!supported)
 		mapping_missing(true);
-	cmd_walk(paths, n, options, &walked);
+	known = cmd_walk(paths, n, options, &walked);
 	for (i = 0; i < walked.files.n; i++)
 		files_add(&names, walked.files.file[i]);
 	group_names(&names);
 	if (supported)
 		sharing_each(&walked.files, release, &released);
-	if (!options->dry_run && !interrupted)
+	if (known && !options->dry_run && !interrupted)
 		forget(&names, options);
 	print_released(&released);
 	changed = some_changed(&names);

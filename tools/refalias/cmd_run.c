@@ -78,6 +78,29 @@ static const char *role(const struct file *file)
 	return file->kept ? "alias" : file->reflinked ? "copy" : "reflink";
 }
 
+static int by_inode(const struct file *x, const struct file *y)
+{
+	int diff = COMPARE(x->ino, y->ino);
+
+	/* Those of several subvolumes of btrfs can have the same number. */
+	return diff || x == y ? diff : file_compare_paths(x, y);
+}
+
+/* Each donor, then who would share with it; last what is left out. */
+static int by_team(const void *a, const void *b)
+{
+	const struct file *x = *(struct file *const *)a;
+	const struct file *y = *(struct file *const *)b;
+	int diff = COMPARE(x->reason != REASON_NONE, y->reason != REASON_NONE);
+
+	if (!diff && x->reason == REASON_NONE) {
+		diff = by_inode(x->donor, y->donor);
+		if (!diff)
+			diff = COMPARE(x != x->donor, y != y->donor);
+	}
+	return diff ? diff : by_inode(x, y);
+}
+
 /* Show @n identical files, as text or, in JSON, as lines of @table. */
 static void list(struct file **file, size_t n, size_t group, struct table *table)
 {
@@ -86,6 +109,9 @@ static void list(struct file **file, size_t n, size_t group, struct table *table
 
 	if (!table && verbosity >= 0)
 		printf("%zu files of %s:\n", n, format_size(file[0]->size, size));
+	/* Else some may have no donor yet. */
+	if (!interrupted)
+		qsort(file, n, sizeof(*file), by_team);
 	for (i = 0; i < n; i++) {
 		if (table) {
 			path = file_path(file[i]);

@@ -25,7 +25,7 @@ _refalias()
 		[[ $argument != -* ]] || argument=
 		words=$(refalias ${argument:+"$argument"} --help 2>/dev/null |
 			grep -oE '^ {2}(-.,)? +--[a-z-]+' | grep -oE -- '--[a-z-]+')
-	elif ((COMP_CWORD == 1)); then
+	elif ((COMP_CWORD == 1)) || [[ $COMP_CWORD == 2 && ${COMP_WORDS[1]} == help ]]; then
 		words=$(refalias --help | sed -n '/^Commands:/,/^$/s/^  \([a-z]*\) .*/\1/p')
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")

@@ -36,9 +36,9 @@ uint64_t hashes_seed(void);
 uint64_t hashes_key(const struct stat *st);
 
 /*
- * The hash of the file with that @key, into *@hash; false if it is not known.  Then
- * it can be read, and noted.  With key 0
- * nothing is known or noted.  Several threads may call these.
+ * The hash of the file with that @key, into *@hash; false if it is not known: then the
+ * file is to be read and its hash to be added.  With key 0 nothing is known or noted.
+ * Several threads may call these.
  */
 bool hashes_find(uint64_t key, uint64_t *hash);
 void hashes_add(uint64_t key, uint64_t hash);

@@ -428,20 +428,20 @@ static bool replace(struct manifest *manifest)
 	return good;
 }
 
-void manifest_walk(const char *name, struct walked *walked)
+bool manifest_walk(const char *name, struct walked *walked)
 {
 	struct manifest manifest;
 	char **paths;
 	size_t i;
 
 	if (manifest_open(&manifest, name, false) < 0)
-		return;
+		return false;
 	paths = xrealloc(NULL, manifest.n + 1, sizeof(*paths));
 	for (i = 0; i < manifest.n; i++)
 		paths[i] = manifest.known[i].path;
 	walk_known(paths, manifest.n, walked);
 	free(paths);
-	manifest_close(&manifest);
+	return manifest_close(&manifest);
 }
 
 void manifest_clear(struct manifest *manifest)

@@ -46,8 +46,8 @@ struct manifest {
  */
 int manifest_open(struct manifest *manifest, const char *name, bool update);
 
-/* Walk the files that the manifest @name, or the default one, lists. */
-void manifest_walk(const char *name, struct walked *walked);
+/* Walk the files that the manifest @name, or the default one, lists; false after a message. */
+bool manifest_walk(const char *name, struct walked *walked);
 
 /* Add a file, and whether it was made immutable just now. */
 void manifest_add(struct manifest *manifest, const struct file *file);

@@ -289,6 +289,16 @@ char *xasprintf(const char *fmt, ...)
 	return check_alloc(text);
 }
 
+/*
+ * Whether it changes the order in which a terminal shows what follows, so that one name
+ * looks like another one.
+ */
+static bool changes_direction(wint_t c)
+{
+	return c == 0x061c || c == 0x200e || c == 0x200f || (c >= 0x202a && c <= 0x202e) ||
+	       (c >= 0x2066 && c <= 0x2069);
+}
+
 char *printable(const char *name)
 {
 	size_t left = strlen(name), n;
@@ -299,6 +309,7 @@ char *printable(const char *name)
 	for (; left; name += n, left -= n) {
 		n = mbrtowc(&wc, name, left, &state);
 		if (n == (size_t)-1 || n == (size_t)-2 || !iswprint((wint_t)wc) ||
+		    changes_direction((wint_t)wc) ||
 		    (name[0] == '\\' && name[1] == 'x')) {
 			to += sprintf(to, "\\x%02x", (unsigned char)*name);
 			memset(&state, 0, sizeof(state));

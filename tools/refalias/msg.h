@@ -61,8 +61,9 @@ void *xkeep(size_t size);
 char *xasprintf(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
 /*
- * A copy of @name for people: what the locale can't print, invalid bytes and
- * control characters, is written as \xHH, as is a backslash before an x.
+ * A copy of @name for people: what the locale can't print, invalid bytes and control
+ * characters, those for the direction of writing as well, is written as \xHH, as is a
+ * backslash before an x.
  * To be freed by the caller.
  */
 char *printable(const char *name);

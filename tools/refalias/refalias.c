@@ -43,8 +43,8 @@ static const struct option_text {
 	{ 'I', "include", "GLOB", "only files that match GLOB; may be repeated" },
 	{ 'X', "exclude", "GLOB",
 	  "no files and directories that match GLOB; may be repeated.\n"
-	  "A GLOB with a slash is matched with the whole path, else\n"
-	  "with the name; * matches slashes, too" },
+	  "A GLOB with a slash, but at its end, is matched with the\n"
+	  "whole path, else with the name; * matches slashes, too" },
 	{ 'x', "one-file-system", NULL, "don't enter other file systems than that of each PATH, nor\n"
 	  "subvolumes of btrfs" },
 	{ 'E', "store", "NAME",
@@ -77,6 +77,8 @@ static const struct option_text {
 };
 
 #define OPTION_COUNT (sizeof(option_texts) / sizeof(option_texts[0]))
+
+static int cmd_help(char **arguments, int n, const struct options *options);
 
 static const struct command commands[] = {
 	{
@@ -122,7 +124,7 @@ static const struct command commands[] = {
 "or else with the reason why it would be left out. The totals say how much disk\n"
 "reflinks would save, and how much memory aliases would save: of what is in the\n"
 "page cache now, and at most, if all files were read.\n",
-		.options = "sS" PATTERNS "TjvqhV",
+		.options = "sS" PATTERNS "nTjvqhV",
 		.least_arguments = 1,
 		.run = cmd_scan,
 	}, {
@@ -192,6 +194,16 @@ static const struct command commands[] = {
 		.options = PATTERNS "nLMjvqhV",
 		.least_arguments = 1,
 		.run = cmd_release,
+	}, {
+		.name = "help",
+		.arguments = "[COMMAND]",
+		.summary = "explain a command and its options",
+		.text =
+"Explain COMMAND and its options, as \"refalias COMMAND --help\" does; without a\n"
+"COMMAND, list all of them.\n",
+		.options = "hV",
+		.least_arguments = 0,
+		.run = cmd_help,
 	},
 };
 
@@ -235,7 +247,7 @@ static void print_help(void)
 		printf("  %-8s %-14s %s\n", commands[i].name, commands[i].arguments,
 		       commands[i].summary);
 	print_options("hV");
-	puts("\n\"refalias COMMAND --help\" explains a command and its options.\n"
+	puts("\n\"refalias help COMMAND\" explains a command and its options.\n"
 	     "\n"
 	     "Exit status: 0 if all was done, 1 if something failed or was interrupted, 2 if\n"
 	     "refalias was called in a wrong way, 3 if all went well, but files were left out\n"
@@ -254,6 +266,37 @@ static int usage_error(const struct command *command)
 	fprintf(stderr, "Try \"refalias%s%s --help\".\n", command ? " " : "",
 		command ? command->name : "");
 	return STATUS_USAGE;
+}
+
+static const struct command *find_command(const char *name)
+{
+	size_t i;
+
+	for (i = 0; i < COMMAND_COUNT; i++)
+		if (!strcmp(name, commands[i].name))
+			return &commands[i];
+	msg_error("\"%s\" is not a command", name);
+	return NULL;
+}
+
+static int cmd_help(char **arguments, int n, const struct options *options)
+{
+	const struct command *command;
+
+	(void)options;
+	if (n > 1) {
+		msg_error("help: explains one command at a time");
+		return usage_error(find_command("help"));
+	}
+	if (!n) {
+		print_help();
+		return STATUS_OK;
+	}
+	command = find_command(*arguments);
+	if (!command)
+		return usage_error(NULL);
+	print_command_help(command);
+	return STATUS_OK;
 }
 
 /* What was printed must have arrived, or the caller would trust a part of it. */
@@ -389,8 +432,12 @@ static int run_command(const struct command *command, int argc, char **argv)
 				  optarg);
 			return usage_error(command);
 		case 'F':
-			files_from = optarg;
-			break;
+			if (!files_from) {
+				files_from = optarg;
+				break;
+			}
+			msg_error("--files-from is given twice: put all paths into one list, which can come from standard input (-)");
+			return usage_error(command);
 		case '0':
 			null = true;
 			break;
@@ -441,6 +488,14 @@ static int run_command(const struct command *command, int argc, char **argv)
 	argc -= optind;
 	argv += optind;
 	more = files_from || options.stores.n;
+	if (null && !files_from) {
+		msg_error("--null is about the list of paths: give --files-from=FILE, too, or - for standard input");
+		return usage_error(command);
+	}
+	if (selection->maximum_size && selection->maximum_size < selection->minimum_size) {
+		msg_error("no file is as large as --minimum-size (default 16K) and as small as --maximum-size: give a smaller minimum or a larger maximum");
+		return usage_error(command);
+	}
 	if (options.all ? argc || more :
 	    command->no_arguments ? argc : argc < command->least_arguments && !more) {
 		msg_error("%s: expected %s", command->name,
@@ -450,10 +505,6 @@ static int run_command(const struct command *command, int argc, char **argv)
 	options.all |= !argc && !more;
 	if (options.immutable && options.stores.n) {
 		msg_error("--immutable would keep the engine from removing images: leave it out with --store");
-		return usage_error(command);
-	}
-	if (null && !files_from) {
-		msg_error("--null is about the list of paths: give --files-from=FILE, too");
 		return usage_error(command);
 	}
 	if (files_from) {
@@ -475,7 +526,7 @@ int main(int argc, char **argv)
 {
 	struct option longs[OPTION_COUNT + 1];
 	char letters[2 * OPTION_COUNT + 1];
-	size_t i;
+	const struct command *command;
 
 	setlocale(LC_ALL, "");
 	/* Up to the command only; the rest is the command's. */
@@ -501,9 +552,6 @@ int main(int argc, char **argv)
 	argv += optind;
 	/* Start over with the command's own options. */
 	optind = 0;
-	for (i = 0; i < COMMAND_COUNT; i++)
-		if (!strcmp(argv[0], commands[i].name))
-			return finish(run_command(&commands[i], argc, argv));
-	msg_error("\"%s\" is not a command", argv[0]);
-	return usage_error(NULL);
+	command = find_command(argv[0]);
+	return command ? finish(run_command(command, argc, argv)) : usage_error(NULL);
 }

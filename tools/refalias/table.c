@@ -39,6 +39,8 @@ static void add_columns(struct table *table)
 
 	scols_init_debug(0);
 	table->scols = check(scols_new_table());
+	/* printable() does that. */
+	scols_table_enable_noencoding(table->scols, true);
 	table->place = xrealloc(NULL, table->n, sizeof(*table->place));
 	for (i = 0; i < table->n; i++) {
 		const struct column *c = &table->columns[i];
@@ -167,9 +169,8 @@ void table_set_path(struct table *table, size_t column, size_t hex, const char *
 	bool valid = true;
 
 	if (!table->cell) {
-		/* libsmartcols takes care of what can't be printed. */
-		strcpy(text, path);
-		table_set(table, column, text);
+		free(text);
+		table_set(table, column, printable(path));
 		return;
 	}
 	for (; left; p += n, left -= n) {

@@ -47,10 +47,16 @@ struct walker {
 
 void patterns_add(struct patterns *patterns, const char *pattern)
 {
+	char *copy = xasprintf("%s", pattern);
+	size_t length = strlen(copy);
+
+	/* No path that is looked at ends with one. */
+	while (length > 1 && copy[length - 1] == '/')
+		copy[--length] = '\0';
 	patterns->pattern = xrealloc(patterns->pattern, patterns->n + 1,
 				     sizeof(*patterns->pattern));
-	patterns->pattern[patterns->n++] = pattern;
-	patterns->paths |= strchr(pattern, '/') != NULL;
+	patterns->pattern[patterns->n++] = copy;
+	patterns->paths |= strchr(copy, '/') != NULL;
 }
 
 /* Whether @name in @dir matches one of the patterns. */

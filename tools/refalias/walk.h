@@ -8,7 +8,10 @@
 #include "file.h"
 #include "store.h"
 
-/* Patterns as in fnmatch(3): with a slash for whole paths, else for names. */
+/*
+ * Patterns as in fnmatch(3): with a slash, unless it is the last character, for whole
+ * paths, else for names.
+ */
 struct patterns {
 	const char **pattern;
 	size_t n;
