@@ -68,6 +68,9 @@ static int by_fitness(const void *a, const void *b)
 	/* The kernel never changes the blocks of an immutable file. */
 	if (!diff)
 		diff = COMPARE(y->immutable, x->immutable);
+	/* The more names it has, the longer one of them will be there. */
+	if (!diff)
+		diff = COMPARE(y->links, x->links);
 	if (!diff)
 		diff = COMPARE(x->born, y->born);
 	if (!diff)

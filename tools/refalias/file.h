@@ -40,6 +40,8 @@ enum reason {
 /* What of a file is in the page cache. */
 enum cached { CACHED_UNKNOWN, CACHED_NOTHING, CACHED_ALL };
 
+enum { MOST_LINKS = 127 };
+
 /* There may be millions of them, so it is small; file_new() makes one. */
 struct file {
 	struct dir *dir;	/* NULL: @name is the path as the user gave it */
@@ -65,6 +67,7 @@ struct file {
 	uint32_t gid;
 	unsigned int volume : 24;	/* volume_of() it; there are fewer device numbers */
 	bool immutable : 1;
+	unsigned int links : 7;	/* or MOST_LINKS, if it has more */
 	unsigned int mode : 12;	/* permissions */
 
 	/* as its proof saw it, too */

@@ -165,6 +165,7 @@ static struct file *new_file(struct dir *dir, int dirfd, const char *name,
 	file->uid = stx->stx_uid;
 	file->gid = stx->stx_gid;
 	file->mode = stx->stx_mode & ALLPERMS;
+	file->links = stx->stx_nlink < MOST_LINKS ? stx->stx_nlink : MOST_LINKS;
 	file->immutable = stx->stx_attributes & STATX_ATTR_IMMUTABLE;
 	return file;
 }
