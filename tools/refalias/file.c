@@ -215,8 +215,10 @@ const char *describe_error(int err)
 	case EIO:
 	case EUCLEAN:
 		return "the disk or its file system is damaged: see the kernel's log (dmesg)";
-	default:
+	case 0:
 		return NULL;
+	default:
+		return "refalias does not know why that can be: see the kernel's log (dmesg), try again, or leave this path out";
 	}
 }
 

@@ -195,7 +195,7 @@ void file_skip(struct file *file, enum reason reason);
 
 /*
  * What to do about an error: of any call that has no words of its own for it, and
- * of opening or reading a file or directory.  NULL if there is nothing to say.
+ * of opening or reading a file or directory.  NULL only if @err is 0.
  */
 const char *describe_error(int err);
 const char *describe_open_error(int err);

@@ -162,6 +162,9 @@ void store_error(const char *root, const char *name, const char *what, int err,
 {
 	char *path = xasprintf("%s%s%s", root, *name ? "/" : "", name), *text = printable(path);
 
+	/* From store_load(): it is nothing that an engine writes. */
+	if (err == EFBIG || err == EINVAL)
+		advice = NULL;
 	msg_error("%s: %s%s%s; %s", text, what, err ? ": " : "", err ? strerror(err) : "",
 		  advice ? advice : "check it, or give the directories of layers as PATHs");
 	free(text);
