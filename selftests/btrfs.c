@@ -18,6 +18,17 @@
 	ASSERT_EQ(0, run(_metadata, (const char *[]){ "btrfs", "-q", \
 						      __VA_ARGS__, NULL }))
 
+/* Write @len bytes to a file that exists, and to the disk. */
+static void rewrite(struct __test_metadata *_metadata, const char *name,
+		    size_t offset, size_t len, unsigned int seed)
+{
+	int fd = xopen(_metadata, name, O_RDWR);
+
+	write_pattern(_metadata, fd, offset, len, seed);
+	ASSERT_EQ(0, fsync(fd));
+	close(fd);
+}
+
 /* From now on, "zlib", "zstd" or "lzo" compresses what is written to @name. */
 static void set_compression(struct __test_metadata *_metadata, const char *name,
 			    const char *how)
@@ -188,10 +199,7 @@ TEST_F(fs, inline_and_more)
 	EXPECT_TRUE(equal(_metadata, "alias", "donor"));
 	ASSERT_EQ(0, release_file("alias"));
 	/* The second differs only behind the inline data. */
-	fd = xopen(_metadata, "alias", O_RDWR);
-	write_pattern(_metadata, fd, 4 * BLK, BLK, 3);
-	ASSERT_EQ(0, fsync(fd));
-	close(fd);
+	rewrite(_metadata, "alias", 4 * BLK, BLK, 3);
 	EXPECT_EQ(-EBADE, alias_file("alias", "donor", KEEP));
 }
 
@@ -210,7 +218,6 @@ TEST_F(fs, compressed)
 {
 	static const char * const hows[] = { "zlib", "zstd", "lzo" };
 	size_t i;
-	int fd;
 
 	for (i = 0; i < ARRAY_SIZE(hows); i++) {
 		compressed_pair(_metadata, hows[i]);
@@ -222,10 +229,7 @@ TEST_F(fs, compressed)
 		ASSERT_EQ(0, release_file("alias"));
 
 		/* One block less is the same. */
-		fd = xopen(_metadata, "alias", O_RDWR);
-		write_pattern(_metadata, fd, 5 * BLK, BLK, 1);
-		ASSERT_EQ(0, fsync(fd));
-		close(fd);
+		rewrite(_metadata, "alias", 5 * BLK, BLK, 1);
 		EXPECT_EQ(-EBADE, alias_file("alias", "donor", KEEP));
 		ASSERT_EQ(0, unlink("alias"));
 		ASSERT_EQ(0, unlink("donor"));
@@ -306,18 +310,13 @@ static void check_no_checksums(struct __test_metadata *_metadata)
 
 TEST_F(fs, nodatacow)
 {
-	int fd;
-
 	make_file(_metadata, "cow", PAIR_SIZE, 1);
 	set_nocow(_metadata, ".");
 	check_no_checksums(_metadata);
 	/* Once it shares nothing any more, it is written to in place. */
 	ASSERT_EQ(0, unlink("alias"));
 	sync();
-	fd = xopen(_metadata, "donor", O_RDWR);
-	write_pattern(_metadata, fd, 0, PAIR_SIZE, 2);
-	ASSERT_EQ(0, fsync(fd));
-	close(fd);
+	rewrite(_metadata, "donor", 0, PAIR_SIZE, 2);
 	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 2));
 }
 
@@ -690,18 +689,13 @@ TEST_F(fs, send)
 /* Quotas count for each subvolume as before. */
 TEST_F(fs, quota_groups)
 {
-	int fd;
-
 	btrfs("quota", "enable", MNT);
 	make_subvolumes(_metadata);
 	btrfs("qgroup", "limit", "1M", "snap");
 	ASSERT_EQ(0, alias_file("snap/file", "sub/file", KEEP));
 	EXPECT_TRUE(file_has(_metadata, "snap/file", PAIR_SIZE, 1));
 	EXPECT_EQ(0, release_file("snap/file"));
-	fd = xopen(_metadata, "snap/file", O_RDWR);
-	write_pattern(_metadata, fd, 0, PAIR_SIZE, 2);
-	EXPECT_EQ(0, fsync(fd));
-	close(fd);
+	rewrite(_metadata, "snap/file", 0, PAIR_SIZE, 2);
 	EXPECT_TRUE(file_has(_metadata, "sub/file", PAIR_SIZE, 1));
 	btrfs("subvolume", "delete", "snap");
 	free_bytes(_metadata);

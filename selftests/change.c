@@ -1030,6 +1030,18 @@ static void make_all(struct __test_metadata *_metadata)
 	ASSERT_EQ(0, chmod("shifted", 0666));
 }
 
+/* The same with both aliases made.  Opens "alias"; returns what it has on the disk. */
+static struct block_map make_aliases(struct try *t)
+{
+	struct __test_metadata *_metadata = t->_metadata;
+
+	make_all(_metadata);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
+	t->fd = xopen(_metadata, "alias", O_RDONLY);
+	return blocks_of(_metadata, t->fd);
+}
+
 /* Released, they are three files like any other. */
 static void check_released(struct __test_metadata *_metadata)
 {
@@ -1340,11 +1352,7 @@ TEST_F(fs, loop_device)
 	char dev[64];
 	size_t i;
 
-	make_all(_metadata);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
-	t.fd = xopen(_metadata, "alias", O_RDONLY);
-	blocks = blocks_of(_metadata, t.fd);
+	blocks = make_aliases(&t);
 	ordinary = xopen(_metadata, "other", O_RDWR);
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		fd = xopen(_metadata, names[i], O_RDONLY);
@@ -1395,11 +1403,7 @@ TEST_F(fs, xfs_dax_flag)
 	ASSERT_TRUE(make_fs(_metadata, &xfs, dev));
 	ASSERT_EQ(0, mount(dev, "fs", "xfs", 0, "dax=inode"));
 	ASSERT_EQ(0, chdir("fs"));
-	make_all(_metadata);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
-	t.fd = xopen(_metadata, "alias", O_RDONLY);
-	blocks = blocks_of(_metadata, t.fd);
+	blocks = make_aliases(&t);
 
 	/* On, off and on again */
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
@@ -1464,11 +1468,7 @@ TEST_F(fs, xfs_repair_map)
 	ASSERT_EQ(0, mount(dev, "fs", "xfs", 0, NULL));
 	ASSERT_EQ(0, chdir("fs"));
 	dir = xopen(_metadata, ".", O_RDONLY);
-	make_all(_metadata);
-	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
-	ASSERT_EQ(0, alias_file("second", "donor", KEEP));
-	t.fd = xopen(_metadata, "alias", O_RDONLY);
-	blocks = blocks_of(_metadata, t.fd);
+	blocks = make_aliases(&t);
 
 	for (i = 0; i < ARRAY_SIZE(names); i++) {
 		fd = xopen(_metadata, names[i], O_RDONLY);

@@ -433,6 +433,27 @@ static inline const char *read_text(struct __test_metadata *_metadata,
 	return text;
 }
 
+/* The state of a process as in /proc/PID/stat. */
+static inline char process_state(struct __test_metadata *_metadata, pid_t pid)
+{
+	char path[64];
+
+	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
+	/* The name in parentheses, then the state. */
+	return strrchr(read_text(_metadata, path), ')')[2];
+}
+
+/* An instance of tracefs; the test removes it with rmdir(). */
+#define TRACING "/sys/kernel/tracing"
+#define TRACE TRACING "/instances/mapping_alias"
+
+static inline void begin_trace(struct __test_metadata *_metadata)
+{
+	ASSERT_TRUE(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
+		    errno == EBUSY);
+	ASSERT_TRUE(!mkdir(TRACE, 0700) || errno == EEXIST);
+}
+
 /* A file of the cgroup @name; "" is the root. */
 static inline const char *cgroup_file(const char *name, const char *file)
 {

@@ -707,20 +707,11 @@ static void fragmented_pair(struct __test_metadata *_metadata, size_t n)
 /* Wait until @pid sleeps where no signal reaches it. */
 static void wait_until_stuck(struct __test_metadata *_metadata, pid_t pid)
 {
-	char path[64], line[512], state;
-	ssize_t n;
-	int fd;
+	char state;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	do {
 		usleep(10000);
-		fd = xopen(_metadata, path, O_RDONLY);
-		n = read(fd, line, sizeof(line) - 1);
-		ASSERT_LT(0, n);
-		line[n] = '\0';
-		close(fd);
-		/* The name in parentheses, then the state. */
-		state = strrchr(line, ')')[2];
+		state = process_state(_metadata, pid);
 		ASSERT_NE('Z', state);
 	} while (state != 'D');
 }
@@ -813,28 +804,35 @@ TEST_F(fs, killed_before_proof)
 	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
 }
 
+/* Kill a process @delay microseconds after it has begun to alias the pair. */
+static void kill_aliasing(struct __test_metadata *_metadata, useconds_t delay)
+{
+	pid_t pid = fork();
+	int status;
+
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		alias_file("alias", "donor", KEEP);
+		for (;;)
+			pause();
+	}
+	usleep(delay);
+	ASSERT_EQ(0, kill(pid, SIGKILL));
+	ASSERT_EQ(pid, waitpid(pid, &status, 0));
+	ASSERT_TRUE(WIFSIGNALED(status));
+}
+
 /* Killed at any time, the state is the one before or the one after. */
 TEST_F(fs, killed)
 {
-	int i, status, writable, kept;
 	struct fs_mapping_info donor;
+	int i, writable, kept;
 	unsigned int state;
-	pid_t pid;
 
 	fragmented_pair(_metadata, 300);
 	for (i = 0; i < 24; i++) {
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			alias_file("alias", "donor", KEEP);
-			for (;;)
-				pause();
-		}
 		/* On any machine, some of these are in the midst of it. */
-		usleep(200 << i % 8);
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFSIGNALED(status));
+		kill_aliasing(_metadata, 200 << i % 8);
 
 		state = state_of(_metadata, "alias");
 		kept = state == KEPT;
@@ -849,9 +847,6 @@ TEST_F(fs, killed)
 		check_untouched(_metadata, "alias", "donor");
 	}
 }
-
-#define TRACING "/sys/kernel/tracing"
-#define INSTANCE TRACING "/instances/mapping_alias_errors"
 
 /*
  * Make "donor", whose map changes with every block, and its clone "alias", of as
@@ -887,18 +882,15 @@ static void many_extents(struct __test_metadata *_metadata, size_t max)
 TEST_F(fs, killed_in_proof)
 {
 	struct snapshot alias, donor;
-	int i, status;
 	__s64 whole;	/* microseconds */
 	bool seen = false;
 	char filter[64];
-	pid_t pid;
+	int i;
 
-	ASSERT_TRUE(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
-		    errno == EBUSY);
-	ASSERT_TRUE(!mkdir(INSTANCE, 0700) || errno == EEXIST);
+	begin_trace(_metadata);
 	snprintf(filter, sizeof(filter), "id == %d && ret == %d", __NR_ioctl,
 		 -EINTR);
-	write_text(_metadata, INSTANCE "/events/raw_syscalls/sys_exit/filter",
+	write_text(_metadata, TRACE "/events/raw_syscalls/sys_exit/filter",
 		   filter);
 	many_extents(_metadata, 100000);
 	whole = microseconds();
@@ -907,23 +899,13 @@ TEST_F(fs, killed_in_proof)
 	ASSERT_EQ(0, release_file("alias"));
 	alias = take_snapshot(_metadata, "alias");
 	donor = take_snapshot(_metadata, "donor");
-	write_text(_metadata, INSTANCE "/events/raw_syscalls/sys_exit/enable",
+	write_text(_metadata, TRACE "/events/raw_syscalls/sys_exit/enable",
 		   "1");
 
 	/* On a busy machine it may take longer, or have ended before. */
 	for (i = 0; i < 50 && !seen; i++) {
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			alias_file("alias", "donor", KEEP);
-			for (;;)
-				pause();
-		}
-		usleep(whole * (i % 10 + 1) / 10);
-		ASSERT_EQ(0, kill(pid, SIGKILL));
-		ASSERT_EQ(pid, waitpid(pid, &status, 0));
-		ASSERT_TRUE(WIFSIGNALED(status));
-		seen = strstr(read_text(_metadata, INSTANCE "/trace"),
+		kill_aliasing(_metadata, whole * (i % 10 + 1) / 10);
+		seen = strstr(read_text(_metadata, TRACE "/trace"),
 			      "sys_exit: NR ");
 		if (!seen)
 			ASSERT_EQ(0, release_file("alias"));
@@ -932,7 +914,7 @@ TEST_F(fs, killed_in_proof)
 	}
 	TH_LOG("killed in try %d, of %lld ms", i, (long long)whole / 1000);
 	EXPECT_TRUE(seen);
-	ASSERT_EQ(0, rmdir(INSTANCE));
+	ASSERT_EQ(0, rmdir(TRACE));
 }
 
 /* A call for which two things are wrong at once. */

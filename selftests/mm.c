@@ -32,9 +32,6 @@
 #define MADV_SOFT_OFFLINE 101
 #endif
 
-#define TRACING "/sys/kernel/tracing"
-#define INSTANCE TRACING "/instances/mapping_alias"
-
 /* Who acts, and who is to notice; both ways. */
 static const char * const both_ways[][2] = {
 	{ "alias", "donor" },
@@ -1433,11 +1430,11 @@ static const char *extents_of(struct __test_metadata *_metadata, int fd, bool xf
 		 (unsigned long)ino_of(_metadata, "alias"));
 	snprintf(donor, sizeof(donor), xfs ? " ino 0x%lx " : " ino=%lu ",
 		 (unsigned long)ino_of(_metadata, "donor"));
-	close(xopen(_metadata, INSTANCE "/trace", O_WRONLY | O_TRUNC));
+	close(xopen(_metadata, TRACE "/trace", O_WRONLY | O_TRUNC));
 	EXPECT_EQ(0, by_pread(fd, buf));
 	EXPECT_TRUE(map_has(buf, PAIR_SIZE, 1));
 	free(buf);
-	trace = read_text(_metadata, INSTANCE "/trace");
+	trace = read_text(_metadata, TRACE "/trace");
 	found[0] = strstr(trace, alias);
 	found[1] = strstr(trace, donor);
 	return found[0] && found[1] ? "both" : found[0] ? "alias" :
@@ -1450,11 +1447,9 @@ TEST_F(fs, whose_extents)
 	const bool xfs = !strcmp(variant->type, "xfs");
 	int fd;
 
-	ASSERT_TRUE(!mount("tracefs", TRACING, "tracefs", 0, NULL) ||
-		    errno == EBUSY);
-	ASSERT_TRUE(!mkdir(INSTANCE, 0700) || errno == EEXIST);
-	write_text(_metadata, xfs ? INSTANCE "/events/iomap/iomap_iter/enable" :
-		   INSTANCE "/events/btrfs/btrfs_get_extent/enable", "1");
+	begin_trace(_metadata);
+	write_text(_metadata, xfs ? TRACE "/events/iomap/iomap_iter/enable" :
+		   TRACE "/events/btrfs/btrfs_get_extent/enable", "1");
 	kept_pair(_metadata, PAIR_SIZE);
 
 	forget(_metadata, "donor");
@@ -1469,7 +1464,7 @@ TEST_F(fs, whose_extents)
 	EXPECT_STREQ("none", extents_of(_metadata, fd, xfs));
 	close(fd);
 
-	ASSERT_EQ(0, rmdir(INSTANCE));
+	ASSERT_EQ(0, rmdir(TRACE));
 }
 
 TEST_HARNESS_MAIN

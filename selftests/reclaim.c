@@ -385,17 +385,30 @@ static void make_dm(struct __test_metadata *_metadata, const char *below,
 	snprintf(dev, 64, "/dev/dm-%d", nr);
 }
 
+/* That the alias is in memory is up to overlayfs now, and charged to a cgroup. */
+static void leave_to_overlay(struct __test_metadata *_metadata)
+{
+	pid_t pid;
+
+	make_cgroup(_metadata, "shrink");
+	mount_overlay(_metadata);
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		enter_cgroup(_metadata, "shrink");
+		_exit(try_open("m/alias", O_RDONLY) < 0);
+	}
+	ASSERT_EQ(0, child_result(_metadata, pid));
+	ASSERT_EQ(0, release_file("low/alias"));
+}
+
 /* Does @pid end, or, if @end is false, sleep, within some seconds? */
 static bool soon(struct __test_metadata *_metadata, pid_t pid, bool end)
 {
-	char path[64], state;
 	int i;
 
-	snprintf(path, sizeof(path), "/proc/%d/stat", pid);
 	for (i = 0; i < 1000; i++) {
-		/* The name in parentheses, then the state. */
-		state = strrchr(read_text(_metadata, path), ')')[2];
-		if (state == (end ? 'Z' : 'D'))
+		if (process_state(_metadata, pid) == (end ? 'Z' : 'D'))
 			return true;
 		usleep(20000);
 	}
@@ -426,17 +439,8 @@ TEST_F(fs, evict_does_not_wait)
 		TH_LOG("mount %s: %s", dev, strerror(errno));
 	}
 	ASSERT_EQ(0, chdir("fs"));
-	make_cgroup(_metadata, "shrink");
 	pair_below(_metadata, SIZE);
-	mount_overlay(_metadata);
-	pid = fork();
-	ASSERT_LE(0, pid);
-	if (!pid) {
-		enter_cgroup(_metadata, "shrink");
-		_exit(try_open("m/alias", O_RDONLY) < 0);
-	}
-	ASSERT_EQ(0, child_result(_metadata, pid));
-	ASSERT_EQ(0, release_file("low/alias"));
+	leave_to_overlay(_metadata);
 	ASSERT_EQ(ALIAS, state_of(_metadata, "low/alias"));
 	donor = xopen(_metadata, "donor", O_RDONLY);
 	ASSERT_EQ(0, posix_fadvise(donor, 0, 0, POSIX_FADV_DONTNEED));
@@ -530,22 +534,11 @@ static void late_read(struct __test_metadata *_metadata, enum last how,
 	static unsigned char buf[PAIR_SIZE];
 	int user = -1, pipe;
 	ssize_t len, got;
-	pid_t pid;
 	int i;
 
 	pair_below(_metadata, PAIR_SIZE);
-	if (how == BY_RECLAIM) {
-		make_cgroup(_metadata, "shrink");
-		mount_overlay(_metadata);
-		pid = fork();
-		ASSERT_LE(0, pid);
-		if (!pid) {
-			enter_cgroup(_metadata, "shrink");
-			_exit(try_open("m/alias", O_RDONLY) < 0);
-		}
-		ASSERT_EQ(0, child_result(_metadata, pid));
-		ASSERT_EQ(0, release_file("low/alias"));
-	}
+	if (how == BY_RECLAIM)
+		leave_to_overlay(_metadata);
 	pipe = take_into_pipe(_metadata, taken);
 	if (how == BY_CLOSE)
 		user = xopen(_metadata, "low/alias", O_RDONLY);

@@ -18,8 +18,8 @@ typedef void prove_read(struct file *file, int fd, const struct stat *st);
  * up to @threads threads.  Those with the same blocks get the same number as their
  * @blocks; the @place and what is @freeable are set, too.  Files with nothing to
  * prove get a reason.  Those with inline data are read: for the kernel this is as good
- * as a place.  So are those with compressed data, unless root asks.  With @alone, each file of whose blocks
- * no other file has any is read as well.
+ * as a place.  So are those with compressed data, unless root asks.  With @alone, each
+ * file of whose blocks no other file has any is read as well.
  */
 void prove_look(struct file **file, size_t n, size_t threads, prove_read *read, bool alone);
 

@@ -336,6 +336,21 @@ static void walk_below(struct walker *walker)
 	walk_dirs(walker, true);
 }
 
+/* Begin to look at so many @files; 0 if that is not known. */
+static void walk_begin(struct walker *walker, const struct selection *selection,
+		       size_t threads, struct walked *walked, size_t files)
+{
+	*walker = (struct walker){
+		.selection = selection,
+		.deeper = true,
+		.lock = PTHREAD_MUTEX_INITIALIZER,
+		.more = PTHREAD_COND_INITIALIZER,
+		.most = others_of(threads),
+		.walked = walked,
+	};
+	progress_start("looking for files", files, 0);
+}
+
 static void walk_end(struct walker *walker)
 {
 	pthread_mutex_lock(&walker->lock);
@@ -351,18 +366,11 @@ static void walk_end(struct walker *walker)
 void walk(char **paths, int n, const struct selection *selection, size_t threads,
 	  struct walked *walked)
 {
-	struct walker walker = {
-		.selection = selection,
-		.deeper = true,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.more = PTHREAD_COND_INITIALIZER,
-		.most = others_of(threads),
-		.walked = walked,
-	};
+	struct walker walker;
 	enum taken taken;
 	int i;
 
-	progress_start("looking for files", 0, 0);
+	walk_begin(&walker, selection, threads, walked, 0);
 	for (i = 0; i < n && !interrupted; i++) {
 		taken = look_up(&walker, NULL, AT_FDCWD, paths[i], 0);
 		if (taken == TAKEN_FAILED)
@@ -394,16 +402,12 @@ static void look_up_known(struct walker *walker, struct dir **dir, const char *p
 void walk_known(char *const *paths, size_t n, struct walked *walked)
 {
 	static const struct selection all;
-	struct walker walker = {
-		.selection = &all,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.more = PTHREAD_COND_INITIALIZER,
-		.walked = walked,
-	};
+	struct walker walker;
 	struct dir *dir = NULL;
 	size_t i;
 
-	progress_start("looking for files", n, 0);
+	walk_begin(&walker, &all, 1, walked, n);
+	walker.deeper = false;
 	for (i = 0; i < n && !interrupted; i++)
 		look_up_known(&walker, &dir, paths[i], 0);
 	walk_end(&walker);
@@ -439,19 +443,12 @@ static dev_t dev_of(const char *path)
 void walk_layers(const struct paths *layers, const struct paths *roots,
 		 const struct selection *selection, size_t threads, struct walked *walked)
 {
-	struct walker walker = {
-		.selection = selection,
-		.deeper = true,
-		.lock = PTHREAD_MUTEX_INITIALIZER,
-		.more = PTHREAD_COND_INITIALIZER,
-		.most = others_of(threads),
-		.walked = walked,
-	};
+	struct walker walker;
 	size_t root, last = SIZE_MAX, i;
 	struct dir *dir = NULL;
 	dev_t dev = 0;
 
-	progress_start("looking for files", 0, 0);
+	walk_begin(&walker, selection, threads, walked, 0);
 	for (i = 0; i < layers->n && !interrupted; i++) {
 		root = root_of(layers->path[i], roots);
 		if (root != last)
