@@ -556,7 +556,7 @@ static void compare_frozen(struct rng *r, int fd, int donor_fd)
 	struct stat st, donor;
 	ssize_t n, m;
 	off_t offset;
-	int again, err;
+	int again, either, err;
 
 	need(REFUSED, !ioctl(fd, FS_IOC_MAPPING_INFO, &info));
 	need(METADATA, info.state & ALIAS);
@@ -574,7 +574,10 @@ static void compare_frozen(struct rng *r, int fd, int donor_fd)
 		fail(MISMATCH, "alias %lu and donor %lu differ at %zd", (unsigned long)st.st_ino,
 		     (unsigned long)donor.st_ino, (ssize_t)offset);
 	close(again);
-	err = try_open(path_of_fd(one_in(r, 2) ? fd : donor_fd), O_WRONLY);
+	either = one_in(r, 2) ? fd : donor_fd;
+	/* It may be immutable for a moment, which is told first. */
+	while ((err = try_open(path_of_fd(either), O_WRONLY)) == -EPERM)
+		pause_ms(1);
 	need(REFUSED, err == -ETXTBSY || (err == -EROFS && maybe_readonly()));
 }
 
@@ -1364,6 +1367,19 @@ static int op_write_pwritev2(struct rng *r)
 	return write_by(r, PWRITEV2);
 }
 
+/* Was the name unlinked by which @fd was opened?  swapon(2) looks at that. */
+static bool lost_name(int fd)
+{
+	static const char deleted[] = " (deleted)";
+	char target[PATH_MAX];
+	ssize_t len = readlink(path_of_fd(fd), target, sizeof(target) - 1);
+
+	need(REFUSED, len >= 0);
+	target[len] = '\0';
+	return len > (ssize_t)strlen(deleted) &&
+	       !strcmp(target + len - strlen(deleted), deleted);
+}
+
 /*
  * A file of ours is no area for swapping, which is found out in what it begins with;
  * a frozen one is refused before.
@@ -1379,7 +1395,8 @@ static int op_swapon(struct rng *r)
 	chattrs = chattrs_of(f);
 	err = result(swapon(path_of_fd(fd), 0));
 	need(REFUSED, err);
-	allow(err, EINVAL, EBUSY, ETXTBSY, maybe_immutable(f, chattrs) ? EPERM : EINVAL);
+	allow(err, EINVAL, EBUSY, ETXTBSY, maybe_immutable(f, chattrs) ? EPERM : EINVAL,
+	      lost_name(fd) ? ENOENT : EINVAL);
 	close_file(fd, f);
 	return err;
 }

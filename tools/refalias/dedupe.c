@@ -44,8 +44,6 @@ static const char *describe_dedupe_error(int err)
 		return "btrfs send reads its subvolume: run refalias again when that has ended";
 	case ETXTBSY:
 		return "it shares its page cache already (refalias release ends that), or is a swap file";
-	case EBADE:
-		return "the contents differ, so it changed just now or never was identical";
 	case ENOSPC:
 	case EDQUOT:
 		return "no room for the file system's own records: make some on the disk or in the quota, and run refalias again";
