@@ -7,6 +7,8 @@
  * SHIM_CALL     name of a call that fails: alias, release, info, fiemap or
  *               dedupe (for each destination)
  * SHIM_ERRNO    the number of its error; 0: it claims success, but does nothing
+ * SHIM_SIGNAL   NUMBER:COUNT, a signal that comes when FIDEDUPERANGE was called so often
+ * SHIM_DEDUPE   shell command, run once before the first FIDEDUPERANGE
  * SHIM_READ     shell command, run once after the first read(2) of 4096 bytes and more
  * SHIM_OLD      if set, there is no cachestat(2)
  * SHIM_DAYS     so many days later than it is
@@ -21,7 +23,9 @@
 #include <linux/fiemap.h>
 #include <linux/fs.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -66,6 +70,17 @@ static void run_command(const char *variable)
 		unsetenv(variable);
 	}
 	pthread_mutex_unlock(&lock);
+}
+
+/* Not by a command, since system() ignores SIGINT meanwhile. */
+static void send_signal(void)
+{
+	static atomic_int calls;
+	const char *when = getenv("SHIM_SIGNAL");
+	int number, count;
+
+	if (when && sscanf(when, "%d:%d", &number, &count) == 2 && ++calls == count)
+		kill(getpid(), number);
 }
 
 ssize_t read(int fd, void *buf, size_t size)
@@ -145,6 +160,8 @@ int ioctl(int fd, unsigned long request, ...)
 
 	if (request == FS_IOC_FIEMAP)
 		run_command("SHIM_COMMAND");
+	if (request == FIDEDUPERANGE)
+		run_command("SHIM_DEDUPE");
 	if (call && number && !strcmp(name_of(request), call)) {
 		if (request != FIDEDUPERANGE) {
 			errno = atoi(number);
@@ -156,6 +173,8 @@ int ioctl(int fd, unsigned long request, ...)
 		return 0;
 	}
 	ret = next(fd, request, argument);
+	if (request == FIDEDUPERANGE)
+		send_signal();
 	if (ret < 0 && errno == ENOTTY && request == FS_IOC_MAPPING_INFO &&
 	    getenv("SHIM_KERNEL")) {
 		get_info(fd, argument);
