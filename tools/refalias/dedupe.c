@@ -73,6 +73,15 @@ static void differs(struct dest *dest, int donor_fd)
 	file_skip(dest->file, REASON_CHANGED);
 }
 
+/*
+ * Who runs at the same time may have let it share meanwhile: then it can't be written,
+ * and needs no more.
+ */
+static bool is_done(const struct dest *dest, int donor_fd, int err)
+{
+	return err == ETXTBSY && prove_again(dest->fd, donor_fd, dest->file->size);
+}
+
 /* Dedupe one piece into all destinations that had no error so far. */
 static void dedupe_piece(int donor_fd, struct dest *dest, size_t n, uint64_t offset,
 			 uint64_t length)
@@ -115,7 +124,8 @@ static void dedupe_piece(int donor_fd, struct dest *dest, size_t n, uint64_t off
 			dedupe_error(which[k], err);
 		else if (range->info[k].status == FILE_DEDUPE_RANGE_DIFFERS)
 			differs(which[k], donor_fd);
-		else if (range->info[k].status < 0)
+		else if (range->info[k].status < 0 &&
+			 !is_done(which[k], donor_fd, -range->info[k].status))
 			dedupe_error(which[k], -range->info[k].status);
 	}
 	resident_restore(&resident);
