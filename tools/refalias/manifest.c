@@ -40,6 +40,9 @@ static const char *describe_manifest_error(int err)
 	case ENOSPC:
 	case EDQUOT:
 		return "make room there, or name another one with --manifest";
+	case EIO:
+	case EUCLEAN:
+		return "see the kernel's log (dmesg): the disk or its file system is damaged; name another one with --manifest meanwhile";
 	default:
 		return "name another one with --manifest";
 	}

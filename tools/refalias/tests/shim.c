@@ -9,6 +9,7 @@
  * SHIM_ERRNO    the number of its error; 0: it claims success, but does nothing
  * SHIM_SIGNAL   NUMBER:COUNT, a signal that comes when FIDEDUPERANGE was called so often
  * SHIM_DEDUPE   shell command, run once before the first FIDEDUPERANGE
+ * SHIM_FSYNC    the number of the error with which fsync(2) fails
  * SHIM_READ     shell command, run once after the first read(2) of 4096 bytes and more
  * SHIM_OLD      if set, there is no cachestat(2)
  * SHIM_DAYS     so many days later than it is
@@ -92,6 +93,17 @@ ssize_t read(int fd, void *buf, size_t size)
 	if (got >= 4096)
 		run_command("SHIM_READ");
 	return got;
+}
+
+int fsync(int fd)
+{
+	int (*next)(int) = (int (*)(int))dlsym(RTLD_NEXT, "fsync");
+	const char *number = getenv("SHIM_FSYNC");
+
+	if (!number)
+		return next(fd);
+	errno = atoi(number);
+	return -1;
 }
 
 time_t time(time_t *result)
