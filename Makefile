@@ -9,8 +9,10 @@ CONFIG ?= release
 DURATION ?= 10m
 SEED ?= 1
 COUNT ?= 100
+# For make fuzz
+SECONDS ?= 60
 
-.PHONY: all help demo test stress crash regress mutants coverage bench-scan check-kernel lint install uninstall clean
+.PHONY: all help demo test stress crash regress mutants coverage bench-scan fuzz check-kernel lint install uninstall clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -33,6 +35,8 @@ help:
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
 	@echo 'make coverage      which lines of the new kernel code do the tests execute?'
 	@echo 'make bench-scan    how fast the tool finds identical files, beside its peers'
+	@echo 'make fuzz          feed what reads files of the tool or of engines with odd bytes'
+	@echo '                   (SECONDS=$(SECONDS) for each of the three)'
 	@echo 'make lint          static checks of scripts and C files'
 	@echo 'make clean         remove what was built here'
 	@echo
@@ -65,6 +69,10 @@ coverage:
 
 bench-scan:
 	@scripts/bench-scan
+
+fuzz:
+	@scripts/setup tool
+	@tools/refalias/tests/fuzz --seconds '$(SECONDS)'
 
 lint:
 	scripts/lint

@@ -35,7 +35,7 @@ static bool is_there(const uint8_t *data, size_t size, uint64_t hash)
 	return false;
 }
 
-static char dir[] = "/tmp/fuzz-hashes.XXXXXX";
+static char dir[] = "/dev/shm/fuzz-hashes.XXXXXX";
 static char name[64], file[80];
 
 static void clean_up(void)
