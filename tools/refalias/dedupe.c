@@ -30,8 +30,6 @@ static const char *describe_dedupe_error(int err)
 	switch (err) {
 	case EINVAL:
 		return "the file system can't share blocks between these two, or one of them changed: run refalias again; on btrfs both must have checksums, or both none (chattr +C, mount -o nodatasum): copy the one that differs";
-	case EXDEV:
-		return "it is on another file system than the donor; only files of one file system can share";
 	case EOPNOTSUPP:
 	case ENOTTY:
 		return "files there that have blocks of their own can't share anything: use XFS made with reflink=1 or btrfs, or leave the path out";

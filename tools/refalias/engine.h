@@ -34,7 +34,8 @@ bool containerd_layers(const char *root, const char *namespace, struct stores *s
 /* Add where the containerd of this machine has its store. */
 void containerd_configured(struct paths *roots);
 
-/* Add a path, made by xasprintf(), unless it is there already. */
+/* Add a path, made by xasprintf(); paths_add() only if it isn't there already. */
+void paths_append(struct paths *paths, char *path);
 void paths_add(struct paths *paths, char *path);
 
 /* Free all paths. */
@@ -71,9 +72,6 @@ char *store_load(const char *root, const char *name, size_t largest, size_t *siz
 /* A message about @name in the store in @root; @err may be 0. */
 void store_error(const char *root, const char *name, const char *what, int err,
 		 const char *advice);
-
-/* Add the directory of a layer, a path made by xasprintf(). */
-void store_add_layer(struct stores *stores, char *path);
 
 /* Whether this is the plain name of a directory, and can't lead elsewhere. */
 bool store_is_name(const char *name);

@@ -208,6 +208,8 @@ const char *describe_error(int err)
 		return "the file must be open for reading; this is an error in refalias, please report it";
 	case EFAULT:
 		return "the kernel can't reach the argument; this is an error in refalias, please report it";
+	case EXDEV:
+		return "it is on another file system than the donor; only files of one file system can share";
 	case EINTR:
 		return "a signal ended the call; run refalias again";
 	case ENOMEM:
@@ -360,11 +362,10 @@ char *file_printable(const struct file *file)
 
 void file_error(struct file *file, const char *what, int err, const char *advice)
 {
-	char *path = file_printable(file);
+	char *path = file_path(file);
 
 	file->reason = REASON_FAILED;
-	msg_error("%s: %s%s%s%s%s", path, what, err ? ": " : "",
-		  err ? strerror(err) : "", advice ? "; " : "", advice ? advice : "");
+	msg_failed(path, what, err, advice);
 	free(path);
 }
 

@@ -17,16 +17,6 @@
 /* It had nothing but the plus sign in front of what was made immutable. */
 #define HEADER_BEFORE "refalias manifest 1\n"
 
-static void manifest_error(const struct manifest *manifest, const char *what, int err,
-			   const char *advice)
-{
-	char *name = printable(manifest->name);
-
-	msg_error("%s: %s%s%s; %s", name, what, err ? ": " : "", err ? strerror(err) : "",
-		  advice);
-	free(name);
-}
-
 static const char *describe_manifest_error(int err)
 {
 	switch (err) {
@@ -46,6 +36,12 @@ static const char *describe_manifest_error(int err)
 	default:
 		return "name another one with --manifest";
 	}
+}
+
+/* A message about errno, which @what failed with. */
+static void manifest_error(const struct manifest *manifest, const char *what)
+{
+	msg_failed(manifest->name, what, errno, describe_manifest_error(errno));
 }
 
 static int by_path(const void *a, const void *b)
@@ -136,11 +132,10 @@ static bool read_all(struct manifest *manifest, FILE *file)
 		}
 	}
 	if (ferror(file))
-		manifest_error(manifest, "can't read the manifest", errno,
-			       describe_manifest_error(errno));
+		manifest_error(manifest, "can't read the manifest");
 	else if (!good)
-		manifest_error(manifest, "is no manifest of refalias, or is damaged", 0,
-			       "check the name, or move it away and let refalias run write a new one");
+		msg_failed(manifest->name, "is no manifest of refalias, or is damaged", 0,
+			   "check the name, or move it away and let refalias run write a new one");
 	good = good && !ferror(file);
 	free(line);
 	return good;
@@ -187,22 +182,20 @@ int manifest_open(struct manifest *manifest, const char *name, bool update)
 	if (update) {
 		manifest->dir = lock_dir(manifest);
 		if (manifest->dir < 0) {
-			manifest_error(manifest, "can't lock the directory of the manifest",
-				       errno, describe_manifest_error(errno));
+			manifest_error(manifest, "can't lock the directory of the manifest");
 			return -1;
 		}
 	}
 	file = fopen(manifest->name, "re");
 	if (file && update && !is_ours(fileno(file))) {
 		/* It can ask for any file to become changeable. */
-		manifest_error(manifest, "belongs to another user, whom root would serve", 0,
-			       "chown it to root if it is right, or name another one with --manifest");
+		msg_failed(manifest->name, "belongs to another user, whom root would serve", 0,
+			   "chown it to root if it is right, or name another one with --manifest");
 		good = false;
 	} else if (file) {
 		good = read_all(manifest, file);
 	} else if (errno != ENOENT || !may_miss) {
-		manifest_error(manifest, "can't open the manifest", errno,
-			       describe_manifest_error(errno));
+		manifest_error(manifest, "can't open the manifest");
 		good = false;
 	}
 	if (file)
@@ -421,8 +414,7 @@ static bool replace(struct manifest *manifest)
 	good = fd >= 0 && write_all(manifest, fd) == 0 &&
 	       renameat(manifest->dir, new_name, manifest->dir, name) == 0;
 	if (!good) {
-		manifest_error(manifest, "can't write the manifest", errno,
-			       describe_manifest_error(errno));
+		manifest_error(manifest, "can't write the manifest");
 		if (fd >= 0)
 			unlinkat(manifest->dir, new_name, 0);
 	}

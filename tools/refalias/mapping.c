@@ -86,8 +86,6 @@ const char *describe_alias_error(int err)
 	switch (err) {
 	case EINVAL:
 		return "both must be different regular files that are not empty";
-	case EXDEV:
-		return "it is on another file system than the donor; only files of one file system can share";
 	case EOPNOTSUPP:
 		return "its file system can't prove files identical (XFS made with reflink=1 and btrfs can), or the file uses DAX, encryption or fs-verity";
 	case EPERM:

@@ -90,6 +90,5 @@ static uint64_t measure_range(const struct team *team, uint64_t offset, uint64_t
 
 uint64_t measure(const struct team *team, size_t *unknown)
 {
-	return measure_range(team, 0, team->donor->size, unknown) *
-	       (uint64_t)sysconf(_SC_PAGESIZE);
+	return measure_range(team, 0, team->donor->size, unknown) * page_size();
 }

@@ -111,6 +111,15 @@ void msg_verbose(const char *fmt, ...)
 	va_end(ap);
 }
 
+void msg_failed(const char *path, const char *what, int err, const char *advice)
+{
+	char *text = printable(path);
+
+	msg_error("%s: %s%s%s%s%s", text, what, err ? ": " : "", err ? strerror(err) : "",
+		  advice ? "; " : "", advice ? advice : "");
+	free(text);
+}
+
 size_t msg_failures(void)
 {
 	return failures;

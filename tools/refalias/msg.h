@@ -31,6 +31,12 @@ void msg_error(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void msg_note(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 void msg_verbose(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
 
+/*
+ * msg_error() about @path, which is made printable: what failed, the error, unless @err is 0,
+ * and @advice, unless it is NULL.
+ */
+void msg_failed(const char *path, const char *what, int err, const char *advice);
+
 /* Number of msg_error() calls so far; not zero means exit status 1. */
 size_t msg_failures(void);
 

@@ -3,7 +3,6 @@
 #include <libsmartcols.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 
 #include "msg.h"
 #include "report.h"
@@ -13,7 +12,6 @@
 
 void report_count(struct totals *totals, struct file **file, size_t n)
 {
-	const uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE);
 	size_t i;
 
 	for (i = 0; i < n; i++) {
@@ -23,7 +21,7 @@ void report_count(struct totals *totals, struct file **file, size_t n)
 		totals->reflinked += file[i]->reflinked;
 		*(file[i]->kept ? &totals->memory_kept : &totals->memory_new) +=
 			file[i]->aliased || file[i]->kept ?
-			resident_pages(file[i]->size) * page : 0;
+			resident_pages(file[i]->size) * page_size() : 0;
 		totals->skipped[file[i]->reason]++;
 	}
 }

@@ -26,7 +26,7 @@ struct cache_counts {
 /* Without it, mincore(2) wants a byte for each page: no more bytes at a time. */
 #define MOST_AT_ONCE (1ULL << 30)
 
-static uint64_t page_size(void)
+uint64_t page_size(void)
 {
 	return (uint64_t)sysconf(_SC_PAGESIZE);
 }

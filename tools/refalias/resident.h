@@ -18,7 +18,8 @@ int64_t resident_bytes(int fd, uint64_t size);
 /* Pages of @length bytes at @offset of @fd that are; -1 if the caller may not know. */
 int64_t resident_count(int fd, uint64_t offset, uint64_t length);
 
-/* Number of pages that @size bytes take. */
+/* Bytes of a page, and the number of pages that @size bytes take. */
+uint64_t page_size(void);
 uint64_t resident_pages(uint64_t size);
 
 /*

@@ -29,7 +29,7 @@ static bool paths_have(const struct paths *paths, const char *path)
 	return false;
 }
 
-static void append(struct paths *paths, char *path)
+void paths_append(struct paths *paths, char *path)
 {
 	paths->path = xgrow(paths->path, paths->n, &paths->space, sizeof(*paths->path));
 	paths->path[paths->n++] = path;
@@ -40,7 +40,7 @@ void paths_add(struct paths *paths, char *path)
 	if (paths_have(paths, path))
 		free(path);
 	else
-		append(paths, path);
+		paths_append(paths, path);
 }
 
 void paths_free(struct paths *paths)
@@ -160,20 +160,14 @@ char *store_load(const char *root, const char *name, size_t largest, size_t *siz
 void store_error(const char *root, const char *name, const char *what, int err,
 		 const char *advice)
 {
-	char *path = xasprintf("%s%s%s", root, *name ? "/" : "", name), *text = printable(path);
+	char *path = xasprintf("%s%s%s", root, *name ? "/" : "", name);
 
 	/* From store_load(): it is nothing that an engine writes. */
 	if (err == EFBIG || err == EINVAL)
 		advice = NULL;
-	msg_error("%s: %s%s%s; %s", text, what, err ? ": " : "", err ? strerror(err) : "",
-		  advice ? advice : "check it, or give the directories of layers as PATHs");
-	free(text);
+	msg_failed(path, what, err,
+		   advice ? advice : "check it, or give the directories of layers as PATHs");
 	free(path);
-}
-
-void store_add_layer(struct stores *stores, char *path)
-{
-	append(&stores->layers, path);
 }
 
 bool store_is_name(const char *name)

@@ -94,8 +94,9 @@ static bool take_snapshot(struct bolt *db, struct bolt_bytes key, struct bolt_by
 	if (!bolt_each(db, value, take_field, &snapshot))
 		return false;
 	if (snapshot.kind == KIND_COMMITTED && snapshot.id)
-		store_add_layer(found->stores, xasprintf("%s/" SNAPSHOTTER "/snapshots/%" PRIu64 "/fs",
-							 found->root, snapshot.id));
+		paths_append(&found->stores->layers,
+			     xasprintf("%s/" SNAPSHOTTER "/snapshots/%" PRIu64 "/fs",
+				       found->root, snapshot.id));
 	return true;
 }
 

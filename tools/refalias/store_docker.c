@@ -38,7 +38,7 @@ static void add_layer(const char *root, const char *record, struct stores *store
 	if (id)
 		id[strcspn(id, "\n")] = '\0';
 	if (id && store_is_name(id))
-		store_add_layer(stores, xasprintf("%s/overlay2/%s/diff", root, id));
+		paths_append(&stores->layers, xasprintf("%s/overlay2/%s/diff", root, id));
 	else if (id)
 		store_error(root, name, "does not name a layer as docker does", 0, NULL);
 	else if (errno != ENOENT && errno != ENOTDIR)

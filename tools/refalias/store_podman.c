@@ -139,10 +139,8 @@ static void mark(const struct layers *layers, const char *id)
 
 static void add_top(struct paths *tops, const char *id)
 {
-	if (!id)
-		return;
-	tops->path = xgrow(tops->path, tops->n, &tops->space, sizeof(*tops->path));
-	tops->path[tops->n++] = xasprintf("%s", id);
+	if (id)
+		paths_append(tops, xasprintf("%s", id));
 }
 
 /* The top layers of all images, for which there need be no layers. */
@@ -191,8 +189,8 @@ static bool podman_read(const char *root, struct stores *stores)
 		mark(&layers, tops.path[i]);
 	for (i = 0; i < layers.n; i++)
 		if (layers.layer[i].image)
-			store_add_layer(stores, xasprintf("%s/overlay/%s/diff", root,
-							  layers.layer[i].id));
+			paths_append(&stores->layers, xasprintf("%s/overlay/%s/diff", root,
+								layers.layer[i].id));
 	free(layers.layer);
 	paths_free(&tops);
 	json_object_put(array);

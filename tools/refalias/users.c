@@ -41,11 +41,6 @@ struct search {
 	int64_t found;
 };
 
-static uint64_t page_size(void)
-{
-	return (uint64_t)sysconf(_SC_PAGESIZE);
-}
-
 static int by_ino(const void *a, const void *b)
 {
 	const struct file *x = *(struct file *const *)a;
