@@ -401,7 +401,8 @@ static void delete_subvolume(struct __test_metadata *_metadata, const char *alia
 	EXPECT_LT(with + BALLAST / 2, before);
 	ASSERT_EQ(0, alias_file(alias, donor, KEEP));
 	btrfs("subvolume", "delete", "sub");
-	EXPECT_EQ(ORDINARY, state_of(_metadata, left));
+	/* Or the subvolume would never go. */
+	ASSERT_EQ(ORDINARY, state_of(_metadata, left));
 	EXPECT_EQ(0, try_open(left, O_RDWR));
 	EXPECT_TRUE(file_has(_metadata, left, PAIR_SIZE, 1));
 	EXPECT_GT(free_bytes(_metadata), with + BALLAST / 2);
@@ -447,8 +448,8 @@ static void delete_in_use(struct __test_metadata *_metadata, const char *name,
 	close(donor);
 	close(second);
 	close(snap);
-	EXPECT_EQ(ORDINARY, state_of(_metadata, "clone"));
-	EXPECT_EQ(ORDINARY, state_of(_metadata, "snap/file"));
+	ASSERT_EQ(ORDINARY, state_of(_metadata, "clone"));
+	ASSERT_EQ(ORDINARY, state_of(_metadata, "snap/file"));
 	EXPECT_GT(free_bytes(_metadata), with + BALLAST / 2);
 }
 
@@ -495,12 +496,12 @@ TEST_F(fs, delete_subvolume_meanwhile)
 		ASSERT_EQ(0, pthread_create(&thread, NULL, keep_later, &race));
 		btrfs("subvolume", "delete", "sub");
 		ASSERT_EQ(0, pthread_join(thread, NULL));
-		EXPECT_TRUE(!race.result || race.result == -ENOENT) {
+		ASSERT_TRUE(!race.result || race.result == -ENOENT) {
 			TH_LOG("%s", strerror(-race.result));
 		}
 		close(race.alias);
 		close(race.donor);
-		EXPECT_EQ(ORDINARY, state_of(_metadata, "clone"));
+		ASSERT_EQ(ORDINARY, state_of(_metadata, "clone"));
 	}
 	/* This waits until all are gone from disk. */
 	free_bytes(_metadata);

@@ -378,6 +378,30 @@ static int do_swapext(struct try *t)
 	return err;
 }
 
+struct xfs_bulkreq {
+	const __u64 *ino;
+	__s32 count;
+	void *stats;
+	__s32 *done;
+};
+
+/* Swap all extents of @target with those of @tmp, as xfs_fsr(8) does. */
+static int swap_all(struct __test_metadata *_metadata, int target, int tmp)
+{
+	struct xfs_swap swap = {
+		.target = target, .tmp = tmp, .length = PAIR_SIZE,
+	};
+	struct xfs_bulkreq req = { .count = 1, .stats = swap.stat };
+	struct stat st;
+	__u64 ino;
+
+	ASSERT_EQ(0, fstat(target, &st));
+	ino = st.st_ino;
+	req.ino = &ino;
+	ASSERT_EQ(0, ioctl(target, _IOWR('X', 102, struct xfs_bulkreq), &req));
+	return result(ioctl(target, _IOWR('X', 109, struct xfs_swap), &swap));
+}
+
 struct xfs_exchange {
 	__s32 file1_fd;
 	__u32 pad;
@@ -1602,6 +1626,41 @@ TEST_F(fs, cow_leftovers)
 		check_released(_metadata);
 		EXPECT_EQ(leftover, free_blocks(_metadata) - before);
 	}
+}
+
+/* Of ordinary files, also if they were aliases, caches follow the blocks. */
+TEST_F(fs, swap_extents)
+{
+	unsigned char *map;
+	int fds[2], i;
+
+	if (strcmp(variant->type, "xfs"))
+		SKIP(return, "only XFS has that");
+	donor_and_alias(_metadata);
+	make_file(_metadata, "shifted", PAIR_SIZE, 2);
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	map = map_file(_metadata, "alias", PAIR_SIZE);
+	EXPECT_TRUE(map_has(map, PAIR_SIZE, 1));
+	munmap(map, PAIR_SIZE);
+	ASSERT_EQ(0, release_file("alias"));
+
+	map = map_file(_metadata, "alias", PAIR_SIZE);
+	fds[0] = xopen(_metadata, "alias", O_RDWR);
+	fds[1] = xopen(_metadata, "shifted", O_RDWR);
+	for (i = 0; i < 2; i++) {
+		EXPECT_TRUE(map_has(map, PAIR_SIZE, i ? 2 : 1));
+		ASSERT_EQ(0, swap_all(_metadata, fds[0], fds[1]));
+		EXPECT_TRUE(fd_has(_metadata, fds[0], 0, PAIR_SIZE, i ? 1 : 2));
+		EXPECT_TRUE(fd_has(_metadata, fds[1], 0, PAIR_SIZE, i ? 2 : 1));
+	}
+	EXPECT_TRUE(map_has(map, PAIR_SIZE, 1));
+	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
+	munmap(map, PAIR_SIZE);
+	close(fds[0]);
+	close(fds[1]);
+	/* They have the same blocks again. */
+	EXPECT_EQ(0, alias_file("alias", "donor", KEEP));
+	EXPECT_EQ(0, release_file("alias"));
 }
 
 TEST_HARNESS_MAIN

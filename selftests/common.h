@@ -338,9 +338,10 @@ static inline void copy_disk(struct __test_metadata *_metadata,
  * Unmount and mount the test's file system; all files must be closed.  After a
  * crash, nothing is on the disk that was written later.
  */
-static inline void remount_fs(struct __test_metadata *_metadata,
-			      struct _test_data_fs *self,
-			      const struct _fixture_variant_fs *variant)
+static inline void remount_fs_with(struct __test_metadata *_metadata,
+				   struct _test_data_fs *self,
+				   const struct _fixture_variant_fs *variant,
+				   const char *options)
 {
 	int dev;
 
@@ -355,12 +356,19 @@ static inline void remount_fs(struct __test_metadata *_metadata,
 		copy_disk(_metadata, common->crashed, self->dev);
 		ASSERT_EQ(0, unlink(common->crashed));
 	}
-	ASSERT_EQ(0, mount(self->dev, MNT, variant->type, 0, NULL)) {
+	ASSERT_EQ(0, mount(self->dev, MNT, variant->type, 0, options)) {
 		TH_LOG("mount: %s", strerror(errno));
 	}
 	ASSERT_EQ(0, chdir(MNT));
 	ASSERT_EQ(0, chdir(_metadata->name));
 	close(dev);
+}
+
+static inline void remount_fs(struct __test_metadata *_metadata,
+			      struct _test_data_fs *self,
+			      const struct _fixture_variant_fs *variant)
+{
+	remount_fs_with(_metadata, self, variant, NULL);
 }
 
 /*

@@ -414,17 +414,29 @@ static const char other_block[BLK] = "not the same as the others";
 /* The block in the middle of "many" is the one that is written to. */
 #define WRITTEN ((size_t)MANY_EXTENTS * BLK)
 
-/* Open, write, close: 0 or a negative errno. */
+/* Open and write: the descriptor or a negative errno. */
 static int write_other(const char *name)
 {
-	int fd = open(name, O_RDWR | O_CLOEXEC), err = 0;
+	int fd = open(name, O_RDWR | O_CLOEXEC);
 
 	if (fd < 0)
 		return -errno;
-	if (pwrite(fd, other_block, BLK, WRITTEN) != BLK)
-		err = -EIO;
+	if (pwrite(fd, other_block, BLK, WRITTEN) != BLK) {
+		close(fd);
+		return -EIO;
+	}
+	return fd;
+}
+
+/* Open, write, close: 0 or a negative errno. */
+static int write_and_close(const char *name)
+{
+	int fd = write_other(name);
+
+	if (fd < 0)
+		return fd;
 	close(fd);
-	return err;
+	return 0;
 }
 
 /* Is @name as "many", and was written to if @written, and else was not? */
@@ -446,7 +458,8 @@ static bool many_has(struct __test_metadata *_metadata, const char *name,
 /*
  * Make "alias" an alias of "donor", and write to @name before, in each part of
  * the time that this takes, and after.  The one that comes first succeeds, the
- * other doesn't; in the midst, each of them does at least once.
+ * other doesn't; in the midst, each of them does at least once.  Every other
+ * writer is still there when the other call ends.
  */
 static void race_writer(struct __test_metadata *_metadata, const char *type,
 			const char *name)
@@ -454,7 +467,7 @@ static void race_writer(struct __test_metadata *_metadata, const char *type,
 	const char *other = strcmp(name, "donor") ? "donor" : "alias";
 	struct meanwhile meanwhile = { .call = keep_alias };
 	__s64 whole = 0;	/* microseconds */
-	int err, i, first = 0, tries = 0;
+	int err, fd, i, first = 0, tries = 0;
 	bool last;
 
 	clone_file(_metadata, "many", other);
@@ -466,18 +479,23 @@ static void race_writer(struct __test_metadata *_metadata, const char *type,
 		meanwhile.to = xopen(_metadata, "alias", O_RDONLY);
 		if (!i) {
 			whole = time_call(&meanwhile);
-			err = write_other(name);
+			err = write_and_close(name);
 			ASSERT_EQ(-ETXTBSY, err);
 		} else if (!last) {
 			/* It may take longer than it took once: wait longer. */
 			begin(_metadata, &meanwhile,
 			      whole * (tries % (2 * PARTS)) / PARTS);
-			err = write_other(name);
+			fd = write_other(name);
+			if (fd >= 0 && tries % 2)
+				close(fd);
 			ASSERT_EQ(0, pthread_join(meanwhile.thread, NULL));
+			if (fd >= 0 && !(tries % 2))
+				close(fd);
+			err = fd < 0 ? fd : 0;
 			first += !err;
 			tries++;
 		} else {
-			err = write_other(name);
+			err = write_and_close(name);
 			ASSERT_EQ(0, err);
 			make_meanwhile(&meanwhile);
 			ASSERT_EQ(-EBADE, meanwhile.result);

@@ -8,6 +8,7 @@
 #include <linux/xattr.h>
 #include <sys/file.h>
 #include <sys/inotify.h>
+#include <sys/quota.h>
 #include <sys/xattr.h>
 
 #include "common.h"
@@ -592,6 +593,25 @@ static __u32 events_of(struct __test_metadata *_metadata, int notify, int watch)
 	return events;
 }
 
+/* Does /proc/self/fdinfo say that @notify watches @name? */
+static bool shown_as_watched(struct __test_metadata *_metadata, int notify,
+			     const char *name)
+{
+	char path[64], line[256];
+	unsigned long ino;
+	bool found = false;
+	FILE *f;
+
+	snprintf(path, sizeof(path), "/proc/self/fdinfo/%d", notify);
+	f = fopen(path, "re");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f))
+		found |= sscanf(line, "inotify wd:%*x ino:%lx", &ino) == 1 &&
+			 ino == ino_of(_metadata, name);
+	fclose(f);
+	return found;
+}
+
 TEST_F(fs, inotify)
 {
 	const __u32 mask = IN_OPEN | IN_ACCESS | IN_CLOSE_NOWRITE | IN_ATTRIB |
@@ -605,6 +625,8 @@ TEST_F(fs, inotify)
 	ASSERT_LE(0, notify);
 	wd = inotify_add_watch(notify, "alias", mask);
 	ASSERT_LE(0, wd);
+	EXPECT_TRUE(shown_as_watched(_metadata, notify, "alias"));
+	EXPECT_FALSE(shown_as_watched(_metadata, notify, "donor"));
 	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 	ASSERT_EQ(0, chmod("alias", 0600));
 	EXPECT_EQ(expected, events_of(_metadata, notify, wd));
@@ -618,6 +640,52 @@ TEST_F(fs, inotify)
 	EXPECT_EQ(0, events_of(_metadata, notify, wd));
 	EXPECT_TRUE(file_has(_metadata, "donor", PAIR_SIZE, 1));
 	EXPECT_EQ(expected & ~IN_ATTRIB, events_of(_metadata, notify, wd));
+}
+
+/* What @uid has on the file system: bytes */
+static __u64 charged_to(struct __test_metadata *_metadata, const char *dev,
+			uid_t uid)
+{
+	struct dqblk quota = { };
+
+	ASSERT_TRUE(!quotactl(QCMD(Q_GETQUOTA, USRQUOTA), dev, uid,
+			      (void *)&quota) || errno == ENOENT) {
+		TH_LOG("quotactl: %s", strerror(errno));
+	}
+	return quota.dqb_curspace;
+}
+
+/* Who pays for the space remains who paid, until the file is gone. */
+TEST_F(fs, quota)
+{
+	const uid_t owner = 4001, other = 4002;
+	int fd, i;
+
+	if (strcmp(variant->type, "xfs"))
+		SKIP(return, "only XFS has quotas of users");
+	donor_and_alias(_metadata);
+	ASSERT_EQ(0, chown("donor", owner, owner));
+	ASSERT_EQ(0, chown("alias", other, other));
+	remount_fs_with(_metadata, self, variant, "usrquota");
+	EXPECT_EQ(PAIR_SIZE, charged_to(_metadata, self->dev, owner));
+	EXPECT_EQ(PAIR_SIZE, charged_to(_metadata, self->dev, other));
+
+	ASSERT_EQ(0, alias_file("alias", "donor", KEEP));
+	fd = xopen(_metadata, "alias", O_RDONLY);
+	EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
+	EXPECT_EQ(PAIR_SIZE, charged_to(_metadata, self->dev, owner));
+	EXPECT_EQ(PAIR_SIZE, charged_to(_metadata, self->dev, other));
+	ASSERT_EQ(0, unlink("donor"));
+	sync();
+	EXPECT_EQ(PAIR_SIZE, charged_to(_metadata, self->dev, owner));
+	EXPECT_TRUE(fd_has(_metadata, fd, 0, PAIR_SIZE, 1));
+	close(fd);
+	/* It is a worker that deletes the donor. */
+	for (i = 0; i < 1000 && charged_to(_metadata, self->dev, owner); i++)
+		usleep(10000);
+	EXPECT_EQ(0, charged_to(_metadata, self->dev, owner));
+	EXPECT_EQ(PAIR_SIZE, charged_to(_metadata, self->dev, other));
+	EXPECT_TRUE(file_has(_metadata, "alias", PAIR_SIZE, 1));
 }
 
 TEST_F(fs, write_hint)

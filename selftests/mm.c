@@ -577,6 +577,54 @@ TEST_F_TIMEOUT(fs, alias_while_both, 120)
 	alias_while(_metadata, collapse_holes, fault_in);
 }
 
+/* What /proc/self/smaps says of @what in the mapping at @map, in KiB. */
+static long usage_of(struct __test_metadata *_metadata,
+		     const unsigned char *map, const char *what)
+{
+	unsigned long start, end;
+	long value, found = -1;
+	char line[512], name[32];
+	bool here = false;
+	FILE *f;
+
+	f = fopen("/proc/self/smaps", "re");
+	ASSERT_NE(NULL, f);
+	while (fgets(line, sizeof(line), f)) {
+		if (sscanf(line, "%lx-%lx ", &start, &end) == 2)
+			here = start == (unsigned long)map;
+		if (here && sscanf(line, "%31[^:]: %ld kB", name, &value) == 2 &&
+		    !strcmp(name, what))
+			found = value;
+	}
+	fclose(f);
+	return found;
+}
+
+/* Pages that are mapped through an alias and its donor are counted as shared. */
+TEST_F(fs, smaps)
+{
+	const long all = PAIR_SIZE / 1024;	/* KiB */
+	unsigned char *maps[2];
+	int i;
+
+	kept_pair(_metadata, PAIR_SIZE);
+	for (i = 0; i < 2; i++) {
+		maps[i] = map_file(_metadata, i ? "donor" : "alias", PAIR_SIZE);
+		EXPECT_TRUE(map_has(maps[i], PAIR_SIZE, 1));
+		EXPECT_EQ(all, usage_of(_metadata, maps[0], "Rss"));
+		EXPECT_EQ(i ? all / 2 : all,
+			  usage_of(_metadata, maps[0], "Pss"));
+		EXPECT_EQ(i ? all : 0,
+			  usage_of(_metadata, maps[0], "Shared_Clean"));
+		EXPECT_EQ(i ? 0 : all,
+			  usage_of(_metadata, maps[0], "Private_Clean"));
+	}
+	ASSERT_EQ(0, munmap(maps[0], PAIR_SIZE));
+	EXPECT_EQ(all, usage_of(_metadata, maps[1], "Pss"));
+	EXPECT_EQ(all, usage_of(_metadata, maps[1], "Private_Clean"));
+	ASSERT_EQ(0, munmap(maps[1], PAIR_SIZE));
+}
+
 /* Memory that is locked through one file stays, for the other one as well. */
 TEST_F(fs, mlock)
 {
