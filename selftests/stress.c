@@ -553,6 +553,7 @@ static void compare_frozen(struct rng *r, int fd, int donor_fd)
 {
 	static unsigned char other[8 * BLK];
 	struct fs_mapping_info info;
+	const double begin = now();
 	struct stat st, donor;
 	ssize_t n, m;
 	off_t offset;
@@ -576,7 +577,8 @@ static void compare_frozen(struct rng *r, int fd, int donor_fd)
 	close(again);
 	either = one_in(r, 2) ? fd : donor_fd;
 	/* It may be immutable for a moment, which is told first. */
-	while ((err = try_open(path_of_fd(either), O_WRONLY)) == -EPERM)
+	while ((err = try_open(path_of_fd(either), O_WRONLY)) == -EPERM &&
+	       now() - begin < hang / 2)
 		pause_ms(1);
 	need(REFUSED, err == -ETXTBSY || (err == -EROFS && maybe_readonly()));
 }
@@ -2369,13 +2371,21 @@ static bool watch(void)
 	return alive;
 }
 
+/* Fails if it isn't frozen, which is as well. */
+static void thaw(void)
+{
+	int fd = open(MNT, O_RDONLY | O_CLOEXEC);
+
+	ioctl(fd, FITHAW, 0);
+	close(fd);
+}
+
 /*
  * Whoever still runs after a failure may wait for a lock of one that is dead, or,
  * where no signal gets, for one to thaw the file system that is dead.
  */
 static void end_all(void)
 {
-	int fd = open(MNT, O_RDONLY | O_CLOEXEC);
 	unsigned int i;
 
 	if (shared->failure == HANG)
@@ -2383,9 +2393,7 @@ static void end_all(void)
 	for (i = 0; i < nr_processes; i++)
 		if (shared->processes[i].pid)
 			kill(shared->processes[i].pid, SIGKILL);
-	/* Fails if it isn't frozen, which is as well. */
-	ioctl(fd, FITHAW, 0);
-	close(fd);
+	thaw();
 }
 
 static void watch_log(int kmsg)
@@ -2488,6 +2496,9 @@ static void run_load(double duration, enum failure fault)
 			__atomic_store_n(&shared->stop, 1, __ATOMIC_SEQ_CST);
 		pause_ms(shared->failure ? 1000 : 100);
 	}
+	/* Who was killed may have been about to freeze it. */
+	if (shared->failure)
+		thaw();
 	watch_log(kmsg);
 	close(kmsg);
 }
