@@ -16,6 +16,22 @@
 #define DIR_MODE 0755
 
 /*
+ * The file systems that the programs can use.  The commands get the device as their
+ * last argument; the check is of one that isn't mounted, and changes nothing.
+ */
+static const struct file_system {
+	const char *type, *mkfs, *check;
+} file_systems[] = {
+	{ "xfs", "mkfs.xfs -q -f -K", "xfs_repair -n" },
+	{ "btrfs", "mkfs.btrfs -q -f -K", "btrfs check --check-data-csum" },
+}, *file_system = &file_systems[0];
+
+static inline bool is_btrfs(void)
+{
+	return file_system == &file_systems[1];
+}
+
+/*
  * Path of file number @n, in DIR, which the program defines before it includes this.
  * The results of two calls can be used together.
  */
@@ -127,6 +143,20 @@ static inline unsigned int parse_number(const char *name, const char *value)
 	return n;
 }
 
+/* From now on, file_system is the one called @type. */
+static inline void choose_file_system(const char *type)
+{
+	size_t i;
+
+	for (i = 0; i < ARRAY_SIZE(file_systems); i++) {
+		if (type && !strcmp(type, file_systems[i].type)) {
+			file_system = &file_systems[i];
+			return;
+		}
+	}
+	ksft_exit_fail_msg("no such file system: %s\n", type ? type : "none");
+}
+
 static inline double now(void)
 {
 	return microseconds() / 1e6;
@@ -172,7 +202,9 @@ static inline bool next_fault(int kmsg, char line[2048])
 		if (n <= 0)
 			return false;
 		line[n] = '\0';
-		if (kmsg_fault(line))
+		/* Nobody lets a device fail here, which is what some tests do. */
+		if (kmsg_fault(line) || strstr(line, "BTRFS error") ||
+		    strstr(line, "BTRFS critical") || strstr(line, "BTRFS: error"))
 			return true;
 	}
 }

@@ -4,10 +4,11 @@
  * releasing them in every direction at once, against a model that knows what is
  * in each file.
  *
- *	stress [--seed N] [--seconds N] [--processes N] [--hang N] [--dev DEV]
- *	stress --self-test [--dev DEV]
+ *	stress [--fs xfs|btrfs] [--seed N] [--seconds N] [--processes N] [--hang N]
+ *	       [--dev DEV]
+ *	stress --self-test [--fs xfs|btrfs] [--dev DEV]
  *
- * The device (default: MAPPING_ALIAS_DEV) gets a new file system.
+ * The device (default: MAPPING_ALIAS_DEV) gets a new file system (default: XFS).
  *
  * The model is in shared memory: names, and the files that they lead to.  A file
  * has a lock.  Whoever changes its data or metadata holds it for writing and
@@ -22,6 +23,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stddef.h>
+#include <linux/btrfs.h>
 #include <sys/inotify.h>
 #include <sys/sendfile.h>
 #include <sys/swap.h>
@@ -30,11 +32,13 @@
 
 /* Where the load has its files. */
 #define DIR MNT "/stress"
+/* Of all of it, for a while, on btrfs. */
+#define SNAPSHOT "snapshot"
 
 #include "load.h"
 #include "uring.h"
 
-#define FAMILIES 6
+#define FAMILIES 7
 #define NAMES (FAMILIES * 9)
 #define FILES 1024
 #define MAX_BLOCKS 96
@@ -78,6 +82,7 @@ struct file {
 	off_t size;
 	struct block blocks[MAX_BLOCKS];
 	bool scattered;		/* some places are not known */
+	bool nocow;		/* btrfs overwrites it in place, without checksums */
 	uid_t uid;
 	mode_t mode;
 	nlink_t nlink;
@@ -150,7 +155,11 @@ static const struct {
 	{ 9, 100, -1 },
 	{ 17, 0, -1 },
 	{ 32, 1, 5 },
+	{ 1, 2600, -1 },	/* btrfs keeps it in its metadata */
 };
+
+/* On btrfs, the first is compressed, and one is not copied on write. */
+#define NOCOW_FAMILY 4
 
 static const mode_t modes[] = { 0755, 0700, 0555, 0511, 0750 };
 static const uid_t owners[] = { 0, ALICE, BOB };
@@ -619,14 +628,31 @@ static int alias_by(uid_t uid, int fd, int donor_fd, unsigned int flags)
 	return err;
 }
 
-/* Both are locked against changes, so what has to come out is known. */
+/*
+ * Both are locked against changes, so what has to come out is known: pass on @err of a
+ * call by @uid that made @f an alias of @donor.
+ */
+static int foretold(int err, const struct file *f, const struct file *donor, uid_t uid)
+{
+	if (f->scattered || donor->scattered) {
+		allow(err, EBADE, EBUSY, ENOENT, ETXTBSY, EINVAL, uid ? EPERM : EBADE);
+		need(MISMATCH, err || same_contents(f, donor));
+	} else if (same_places(f, donor)) {
+		allow(err, EBUSY, ENOENT, ETXTBSY, EINVAL, uid ? EPERM : EBUSY);
+	} else {
+		allow(err, EBADE, EBUSY, ENOENT, ETXTBSY,
+		      f->size && donor->size ? EBADE : EINVAL, uid ? EPERM : EBADE);
+		need(MISMATCH, err);
+	}
+	return err;
+}
+
 static int op_alias_foretold(struct rng *r)
 {
 	int n = any_name(r), donor_name = relative(r, n), fd, donor_fd, err = -ENOENT;
 	uid_t uid = one_in(r, 3) ? owners[1 + below(r, 2)] : 0;
 	unsigned int flags = some_flags(r);
 	struct file *f, *donor;
-	bool same;
 
 	fd = open_name(n, O_RDONLY, &f);
 	if (fd < 0)
@@ -638,7 +664,6 @@ static int op_alias_foretold(struct rng *r)
 	}
 	self->file_name = n;
 	take_two(&f->lock, false, &donor->lock, false);
-	same = same_places(f, donor);
 	err = alias_by(uid, fd, donor_fd, flags);
 	if (f == donor) {
 		/* An alias stands for its donor, which is another file. */
@@ -647,15 +672,8 @@ static int op_alias_foretold(struct rng *r)
 		/* A donor that is an alias may stand for this file: EINVAL. */
 		allow(err, EPERM, EINVAL);
 		need(REFUSED, err);
-	} else if (f->scattered || donor->scattered) {
-		allow(err, EBADE, EBUSY, ENOENT, ETXTBSY, EINVAL, uid ? EPERM : EBADE);
-		need(MISMATCH, err || same_contents(f, donor));
-	} else if (same) {
-		allow(err, EBUSY, ENOENT, ETXTBSY, EINVAL, uid ? EPERM : EBUSY);
 	} else {
-		allow(err, EBADE, EBUSY, ENOENT, ETXTBSY,
-		      f->size && donor->size ? EBADE : EINVAL, uid ? EPERM : EBADE);
-		need(MISMATCH, err);
+		foretold(err, f, donor, uid);
 	}
 	if (!err)
 		compare_frozen(r, fd, donor_fd);
@@ -702,7 +720,8 @@ static int op_info(struct rng *r)
 	     info.state == KEPT || info.state == DONOR);
 	need(METADATA, !!info.nr_aliases == (info.state == DONOR));
 	need(METADATA, !!info.donor_ino == !!(info.state & ALIAS));
-	need(METADATA, info.donor_ino != f->ino);
+	/* On btrfs, a file in a snapshot has the number of the one that it was made from. */
+	need(METADATA, is_btrfs() || info.donor_ino != f->ino);
 	close_file(fd, f);
 	return 0;
 }
@@ -1477,10 +1496,12 @@ static int op_fallocate(struct rng *r)
 		FALLOC_FL_COLLAPSE_RANGE,
 		FALLOC_FL_INSERT_RANGE,
 	};
+	const int not_of_btrfs = FALLOC_FL_UNSHARE_RANGE | FALLOC_FL_COLLAPSE_RANGE |
+				 FALLOC_FL_INSERT_RANGE;
 	int mode = fallocate_modes[below(r, ARRAY_SIZE(fallocate_modes))];
 	unsigned int first, count, i;
 	struct file *f;
-	int fd = open_name(changeable_name(r), O_RDWR, &f);
+	int fd = open_name(changeable_name(r), O_RDWR, &f), err;
 
 	if (fd < 0)
 		return fd;
@@ -1491,7 +1512,13 @@ static int op_fallocate(struct rng *r)
 		end_read(fd, f);
 		return -ENODATA;
 	}
-	need(REFUSED, !fallocate(fd, mode, (off_t)first * BLK, (off_t)count * BLK));
+	err = result(fallocate(fd, mode, (off_t)first * BLK, (off_t)count * BLK));
+	if (is_btrfs() && (mode & not_of_btrfs)) {
+		need(REFUSED, err == -EOPNOTSUPP);
+		end_read(fd, f);
+		return err;
+	}
+	need(REFUSED, !err);
 	switch (mode) {
 	case FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE:
 	case FALLOC_FL_ZERO_RANGE | FALLOC_FL_KEEP_SIZE:
@@ -1541,6 +1568,15 @@ static int end_pair(int fd, struct file *f, int src_fd, struct file *src, int er
 	return err;
 }
 
+/*
+ * On btrfs, extents have checksums or not, whichever file they are in: files of which
+ * one has checksums and the other doesn't can't share any.
+ */
+static bool can_share(const struct file *f, const struct file *src)
+{
+	return f->nocow == src->nocow;
+}
+
 /* As a whole, so that the families don't fall apart. */
 static int op_clone(struct rng *r)
 {
@@ -1553,6 +1589,10 @@ static int op_clone(struct rng *r)
 		return err;
 	if (f == src)
 		return end_pair(fd, f, src_fd, src, -ENODATA);
+	if (!can_share(f, src)) {
+		need(REFUSED, ioctl(fd, FICLONE, src_fd) && errno == EINVAL);
+		return end_pair(fd, f, src_fd, src, -EINVAL);
+	}
 	need(REFUSED, !ftruncate(fd, 0));
 	need(REFUSED, !ioctl(fd, FICLONE, src_fd));
 	set_size(f, 0);
@@ -1582,6 +1622,10 @@ static int op_clone_range(struct rng *r)
 	range.src_offset = (off_t)first * BLK;
 	range.src_length = (off_t)count * BLK;
 	range.dest_offset = (off_t)to * BLK;
+	if (!can_share(f, src)) {
+		need(REFUSED, ioctl(fd, FICLONERANGE, &range) && errno == EINVAL);
+		return end_pair(fd, f, src_fd, src, -EINVAL);
+	}
 	need(REFUSED, !ioctl(fd, FICLONERANGE, &range));
 	copy_blocks(f, to, src, first, count);
 	f->cuts++;
@@ -1645,7 +1689,10 @@ static int op_dedupe(struct rng *r)
 	do
 		ret = dedupe(src_fd, (off_t)first * BLK, fd, (off_t)to * BLK, (off_t)count * BLK);
 	while (ret == -EBADE && equal && tries++ < 50);
-	if (ret >= 0) {
+	if (!can_share(f, src)) {
+		allow(ret, EINVAL, ETXTBSY);
+		need(REFUSED, ret < 0);
+	} else if (ret >= 0) {
 		need(MISMATCH, equal && ret == (long)count * BLK);
 		copy_blocks(f, to, src, first, count);
 	} else {
@@ -1703,6 +1750,17 @@ static void note_new(struct file *f, int fd)
 	f->nlink = 1;
 }
 
+/* Only a file that is empty can become so, or become another one again. */
+static void make_nocow(struct file *f, int fd)
+{
+	int flags;
+
+	need(REFUSED, !ioctl(fd, FS_IOC_GETFLAGS, &flags));
+	flags |= FS_NOCOW_FL;
+	need(REFUSED, !ioctl(fd, FS_IOC_SETFLAGS, &flags));
+	f->nocow = true;
+}
+
 /*
  * A new file of the family in the place of an old one: a clone, or one that
  * differs in a block.
@@ -1740,6 +1798,8 @@ static int replace(struct rng *r, int n, int from)
 	f->mode = modes[below(r, ARRAY_SIZE(modes))];
 	need(REFUSED, !fchown(fd, f->uid, 0) && !fchmod(fd, f->mode));
 	take(&src->lock, false);
+	if (src->nocow)
+		make_nocow(f, fd);
 	need(REFUSED, !ioctl(fd, FICLONE, src_fd));
 	f->size = src->size;
 	copy_blocks(f, 0, src, 0, MAX_BLOCKS);
@@ -2037,17 +2097,27 @@ static void set_quiet(int quiet)
 			pause_ms(1);
 }
 
-/* While others have files open; or not, and then aliases are no obstacle. */
+/*
+ * While others have files open; or not, and then aliases are no obstacle.  Neither are
+ * unlinked files that nobody has open any more; but btrfs holds those that are being
+ * written back until that has ended and a thread of its own has come to them.
+ */
 static int op_remount(struct rng *r)
 {
 	unsigned int ms = below(r, 20);
 	bool quiet = one_in(r, 2);
+	double begin;
 	int err;
 
 	if (quiet)
 		set_quiet(1);
+	begin = now();
 	__atomic_add_fetch(&shared->remounts, 1, __ATOMIC_SEQ_CST);
 	err = remount_ro();
+	while (err == -EBUSY && quiet && is_btrfs() && now() - begin < hang / 2) {
+		pause_ms(10);
+		err = remount_ro();
+	}
 	if (!stopped())
 		need(REFUSED, !err || (err == -EBUSY && !quiet));
 	set_quiet(0);
@@ -2082,11 +2152,166 @@ static int op_sync(struct rng *r)
 }
 
 /*
+ * What only btrfs has
+ */
+
+/*
+ * Copy what is in many pieces to where there are fewer, perhaps compressed; through a
+ * descriptor for reading, which is all that root needs.
+ */
+static int op_defrag(struct rng *r)
+{
+	struct btrfs_ioctl_defrag_range_args range = { .len = ~0ULL };
+	struct file *f;
+	int fd = open_name(changeable_name(r), O_RDONLY, &f), err, tries = 0;
+
+	if (fd < 0)
+		return fd;
+	if (one_in(r, 2))
+		range.flags |= BTRFS_DEFRAG_RANGE_START_IO;
+	if (one_in(r, 2)) {
+		range.flags |= BTRFS_DEFRAG_RANGE_COMPRESS;
+		range.compress_type = 1 + below(r, 3);
+	}
+	take(&f->lock, true);
+	/* A signal cancels it, and so does what an io_uring that was closed leaves to do. */
+	do
+		err = result(ioctl(fd, BTRFS_IOC_DEFRAG_RANGE, &range));
+	while (err == -EAGAIN && tries++ < 50);
+	if (!err)
+		f->scattered = f->size > 0;
+	compare_metadata(f, fd);
+	end_read(fd, f);
+	return allow(err, ETXTBSY);
+}
+
+/* The file of name @n in the snapshot */
+static int open_in_snapshot(int n)
+{
+	const char *path = path_of(n) + strlen(MNT);
+	char there[sizeof(MNT "/" SNAPSHOT DIR) + 16];
+
+	snprintf(there, sizeof(there), MNT "/" SNAPSHOT "%s", path);
+	return open(there, O_RDONLY | O_CLOEXEC);
+}
+
+static void delete_snapshot(int mnt)
+{
+	struct btrfs_ioctl_vol_args args = { .name = SNAPSHOT };
+
+	need(REFUSED, !ioctl(mnt, BTRFS_IOC_SNAP_DESTROY, &args));
+}
+
+/*
+ * A file in a snapshot is what its original is at that moment, without being an alias,
+ * and shares its blocks: with a relative @g of that, @f, it has to become identical or
+ * not.  Deleting the snapshot ends all keeping, and takes nothing from users.
+ */
+static void use_snapshot(struct rng *r, int mnt, int n, struct file *f, int live, struct file *g)
+{
+	unsigned int flags = some_flags(r);
+	bool is_donor = one_in(r, 2);
+	struct fs_mapping_info info;
+	int fd = open_in_snapshot(n), err;
+	int alias = is_donor ? live : fd, donor = is_donor ? fd : live;
+
+	need(METADATA, fd >= 0);
+	need(REFUSED, !ioctl(fd, FS_IOC_MAPPING_INFO, &info));
+	need(METADATA, info.state == ORDINARY);
+	compare_metadata(f, fd);
+	compare_read(f, fd, 0, f->size, "snapshot");
+	err = alias_fd(alias, donor, flags);
+	foretold(err, is_donor ? g : f, is_donor ? f : g, 0);
+	if (!err)
+		compare_frozen(r, alias, donor);
+	if (one_in(r, 2)) {
+		close(fd);
+		delete_snapshot(mnt);
+		return;
+	}
+	delete_snapshot(mnt);
+	need(REFUSED, alias_fd(alias, donor, KEEP));
+	if (!err)
+		compare_frozen(r, alias, donor);
+	need(REFUSED, !ioctl(alias, FS_IOC_MAPPING_INFO, &info));
+	need(METADATA, err || info.state == ALIAS);
+	compare_read(f, fd, 0, f->size, "deleted snapshot");
+	close(fd);
+}
+
+static int op_snapshot(struct rng *r)
+{
+	struct btrfs_ioctl_vol_args_v2 args = { .name = SNAPSHOT };
+	int n = any_name(r), m = relative(r, n), live;
+	struct file *f, *g;
+
+	take_two(&shared->names[n].lock, false, &shared->names[m].lock, false);
+	f = file_of(n);
+	g = file_of(m);
+	if (!f || !g) {
+		drop_two(&shared->names[n].lock, &shared->names[m].lock);
+		return -ENOENT;
+	}
+	self->file_name = n;
+	hold_file(f);
+	hold_file(g);
+	live = open(path_of(m), O_RDONLY | O_CLOEXEC);
+	need(REFUSED, live >= 0);
+	take_two(&f->lock, false, &g->lock, false);
+	args.fd = open(MNT, O_RDONLY | O_CLOEXEC);
+	need(REFUSED, args.fd >= 0);
+	need(REFUSED, !ioctl(args.fd, BTRFS_IOC_SNAP_CREATE_V2, &args));
+	drop_two(&shared->names[n].lock, &shared->names[m].lock);
+	use_snapshot(r, args.fd, n, f, live, g);
+	drop_two(&f->lock, &g->lock);
+	close(args.fd);
+	close_file(live, g);
+	put_file(f);
+	return 0;
+}
+
+/* Move what is in a chunk or two. */
+static int op_balance(struct rng *r)
+{
+	static const __u64 what[] = {
+		BTRFS_BALANCE_DATA, BTRFS_BALANCE_METADATA,
+		BTRFS_BALANCE_DATA | BTRFS_BALANCE_METADATA,
+	};
+	struct btrfs_balance_args one = { .flags = BTRFS_BALANCE_ARGS_LIMIT, .limit = 1 };
+	struct btrfs_ioctl_balance_args args = { .data = one, .meta = one };
+	int fd = open(MNT, O_RDONLY | O_CLOEXEC);
+
+	args.flags = what[below(r, ARRAY_SIZE(what))];
+	need(REFUSED, fd >= 0 && !ioctl(fd, BTRFS_IOC_BALANCE_V2, &args));
+	need(REFUSED, args.stat.completed && args.stat.completed == args.stat.expected);
+	close(fd);
+	return 0;
+}
+
+/* Read all that is on the disk and compare it with its checksums. */
+static int op_scrub(struct rng *r)
+{
+	struct btrfs_ioctl_scrub_args args = {
+		.devid = 1, .end = ~0ULL, .flags = one_in(r, 2) ? BTRFS_SCRUB_READONLY : 0,
+	};
+	const struct btrfs_scrub_progress *found = &args.progress;
+	int fd = open(MNT, O_RDONLY | O_CLOEXEC);
+
+	need(REFUSED, fd >= 0 && !syncfs(fd) && !ioctl(fd, BTRFS_IOC_SCRUB, &args));
+	need(REFUSED, found->data_bytes_scrubbed && found->tree_bytes_scrubbed);
+	need(MISMATCH, !found->read_errors && !found->csum_errors && !found->verify_errors &&
+	     !found->super_errors && !found->uncorrectable_errors);
+	close(fd);
+	return 0;
+}
+
+/*
  * The load
  */
 
 #define DOES 1		/* has to have succeeded */
 #define IS_BUSY 2	/* has to have been refused with ETXTBSY */
+#define BTRFS 4		/* is for that file system only */
 
 struct op {
 	const char *name;
@@ -2146,12 +2371,16 @@ static const struct op file_ops[] = {
 	{ "setfacl",		op_setfacl,		1, DOES },
 	{ "chattr",		op_chattr,		1, DOES },
 	{ "fsync",		op_fsync,		1, DOES },
+	{ "defrag",		op_defrag,		2, DOES | IS_BUSY | BTRFS },
 }, fs_ops[] = {
 	{ "drop-caches",	op_drop_caches,		4, DOES },
 	{ "reclaim",		op_reclaim,		8, DOES },
 	{ "remount",		op_remount,		6, DOES },
 	{ "freeze",		op_freeze,		4, DOES },
 	{ "sync",		op_sync,		4, DOES },
+	{ "snapshot",		op_snapshot,		5, DOES | BTRFS },
+	{ "balance",		op_balance,		2, DOES | BTRFS },
+	{ "scrub",		op_scrub,		2, DOES | BTRFS },
 };
 
 /* Numbered one after the other. */
@@ -2168,16 +2397,27 @@ static const char *op_name(int op)
 	return op_of(op)->name;
 }
 
+/* Is it one that this file system has? */
+static bool can_be_done(int op)
+{
+	return is_btrfs() || !(op_of(op)->must & BTRFS);
+}
+
+static unsigned int weight_of(int op)
+{
+	return can_be_done(op) ? op_of(op)->weight : 0;
+}
+
 static int choose_op(struct rng *r, int from, int to)
 {
 	unsigned int sum = 0, x;
 	int op;
 
 	for (op = from; op < to; op++)
-		sum += op_of(op)->weight;
+		sum += weight_of(op);
 	x = below(r, sum);
-	for (op = from; x >= op_of(op)->weight; op++)
-		x -= op_of(op)->weight;
+	for (op = from; x >= weight_of(op); op++)
+		x -= weight_of(op);
 	return op;
 }
 
@@ -2244,7 +2484,12 @@ static void make_root(int family)
 	note_new(f, fd);
 	f->size = blocks ? (off_t)blocks * BLK - families[family].tail : program_size;
 	f->mode = 0755;
-	need(REFUSED, !fchmod(fd, f->mode) && !ftruncate(fd, f->size));
+	need(REFUSED, !fchmod(fd, f->mode));
+	if (is_btrfs() && !family)
+		need(REFUSED, !fsetxattr(fd, "btrfs.compression", "zstd", 4, 0));
+	if (is_btrfs() && family == NOCOW_FAMILY)
+		make_nocow(f, fd);
+	need(REFUSED, !ftruncate(fd, f->size));
 	for (i = 0; i < blocks_of(f); i++) {
 		size_t len = f->size - (off_t)i * BLK < BLK ? f->size % BLK : BLK;
 
@@ -2316,9 +2561,9 @@ static void read_program(void)
 
 static void make_mount(void)
 {
-	if (command("mkfs.xfs -q -f -K %s", device))
-		ksft_exit_fail_msg("mkfs.xfs %s failed\n", device);
-	if (mount(device, MNT, "xfs", 0, NULL) || mkdir(DIR, DIR_MODE))
+	if (command("%s %s", file_system->mkfs, device))
+		ksft_exit_fail_msg("%s %s failed\n", file_system->mkfs, device);
+	if (mount(device, MNT, file_system->type, 0, NULL) || mkdir(DIR, DIR_MODE))
 		ksft_exit_fail_msg("mount %s: %s\n", device, strerror(errno));
 }
 
@@ -2451,10 +2696,10 @@ static __u64 count_of(int op, int err)
 	return sum;
 }
 
-/* Has the operation done what it is for? */
+/* Has the operation done what it is for, if this file system has it? */
 static bool was_done(int op)
 {
-	unsigned int must = op_of(op)->must;
+	unsigned int must = can_be_done(op) ? op_of(op)->must : 0;
 
 	return (!(must & DOES) || count_of(op, 0)) &&
 	       (!(must & IS_BUSY) || count_of(op, ETXTBSY));
@@ -2511,6 +2756,8 @@ static void show_counts(void)
 	int op, err, len;
 
 	for (op = 0; op < NR_OPS; op++) {
+		if (!can_be_done(op))
+			continue;
 		len = snprintf(line, sizeof(line), "%-15s", op_name(op));
 		for (err = 0; err < MAX_ERRNO; err++) {
 			n = count_of(op, err);
@@ -2598,7 +2845,8 @@ static bool all_equal(void)
 static void end_mount(void)
 {
 	ksft_test_result(!umount(MNT), "umount\n");
-	ksft_test_result(!command("xfs_repair -n %s", device), "xfs_repair -n\n");
+	ksft_test_result(!command("%s %s", file_system->check, device), "%s\n",
+			 file_system->check);
 }
 
 static void stress(void)
@@ -2608,8 +2856,8 @@ static void stress(void)
 	bool silent = true;
 
 	ksft_set_plan(10);
-	ksft_print_msg("seed %llu, %u processes, %u seconds\n", seed,
-		       nr_processes, seconds);
+	ksft_print_msg("%s, seed %llu, %u processes, %u seconds\n", file_system->type,
+		       seed, nr_processes, seconds);
 	run_load(seconds, NONE);
 	if (shared->failure)
 		ksft_print_msg("%s\n", shared->report);
@@ -2622,7 +2870,7 @@ static void stress(void)
 	ksft_test_result(all_ordinary(), "released\n");
 	ksft_test_result(all_writable(), "writable\n");
 	end_mount();
-	if (mount(device, MNT, "xfs", 0, NULL))
+	if (mount(device, MNT, file_system->type, 0, NULL))
 		ksft_exit_fail_msg("mount %s: %s\n", device, strerror(errno));
 	ksft_test_result(all_equal(), "contents and metadata after mounting again\n");
 	ksft_test_result(!umount(MNT), "umount again\n");
@@ -2698,7 +2946,9 @@ int main(int argc, char **argv)
 			test_self = true;
 			continue;
 		}
-		if (!strcmp(argv[i], "--seed"))
+		if (!strcmp(argv[i], "--fs"))
+			choose_file_system(argv[i + 1]);
+		else if (!strcmp(argv[i], "--seed"))
 			seed = parse_number(argv[i], argv[i + 1]);
 		else if (!strcmp(argv[i], "--seconds"))
 			seconds = parse_number(argv[i], argv[i + 1]);

@@ -14,7 +14,7 @@ REPORTS+='|unreferenced object|new suspected memory leaks'
 
 # Functions of the series; those that are inlined are named by their callers
 OURS='mapping_alias|ioctl_mapping|inode_(deny|allow)_write'
-OURS+='|iomap_identical|xfs_fs_mapping_identical'
+OURS+='|iomap_identical|xfs_fs_mapping_identical|btrfs_mapping_identical'
 
 # races LOG: the data races on the console in which one of them takes part, and the
 # first line of each report that is of something else than a race
