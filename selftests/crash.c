@@ -2,15 +2,17 @@
 /*
  * Crash a file system with aliases at a random moment, and see what is left.
  *
- *	crash --dev DEV --state DIR --until N [--reset-every N] [--kill-every N] [--seed N]
- *	crash --dev DEV --state DIR --self-test
+ *	crash --dev DEV --state DIR --until N [--fs xfs|btrfs] [--reset-every N]
+ *	      [--kill-every N] [--seed N]
+ *	crash --dev DEV --state DIR --self-test [--fs xfs|btrfs]
  *
  * Crash number N comes under a load of aliases, kept ones among them, of donors
  * and aliases that are unlinked while in use, and of changes to metadata and to
  * ordinary files.  It is a shutdown of the file system, the log flushed or not,
  * or, every so many times, a reset of the machine, or its end by whoever runs it;
- * then the next start goes on.  Afterwards the log is recovered, and all that
- * fsync() promised has to be there.
+ * then the next start goes on.  btrfs can't be shut down: each crash is one of the
+ * machine.  Afterwards the log is recovered, and all that fsync() promised has to be
+ * there.
  *
  * What was promised is kept in DIR, which has to survive the machine:
  *	done		number of crashes that were survived
@@ -537,7 +539,7 @@ static bool all_as_promised(void)
 
 static bool mount_dev(void)
 {
-	if (!mount(device, MNT, "xfs", 0, NULL))
+	if (!mount(device, MNT, file_system->type, 0, NULL))
 		return true;
 	ksft_print_msg("mount: %s\n", strerror(errno));
 	return false;
@@ -558,7 +560,7 @@ static void make_roots(void)
 	int n, fd;
 
 	shared->last_id = 1;
-	if (command("mkfs.xfs -q -f -K %s", device) || !mount_dev() || mkdir(DIR, DIR_MODE))
+	if (command("%s %s", file_system->mkfs, device) || !mount_dev() || mkdir(DIR, DIR_MODE))
 		ksft_exit_fail_msg("no file system on %s\n", device);
 	for (n = 0; n < ROOTS; n++) {
 		fd = open(path_of(n), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0755);
@@ -677,7 +679,7 @@ static bool load(unsigned int crash, __u32 kind)
 	if (kind == RESET && good) {
 		write_kernel("/proc/sysrq-trigger", "b");
 		good = false;
-	} else if (kind != RESET && ioctl(fd, GOINGDOWN, &kind)) {
+	} else if (kind != RESET && !is_btrfs() && ioctl(fd, GOINGDOWN, &kind)) {
 		ksft_print_msg("shutdown: %s\n", strerror(errno));
 		good = false;
 	}
@@ -706,7 +708,7 @@ static bool survived(int kmsg)
 {
 	bool good = mount_dev() && all_as_promised();
 
-	return umount_dev() && good && !command("xfs_repair -n %s", device) &&
+	return umount_dev() && good && !command("%s %s", file_system->check, device) &&
 	       log_is_silent(kmsg) && mount_dev();
 }
 
@@ -781,7 +783,9 @@ int main(int argc, char **argv)
 			test_self = true;
 			continue;
 		}
-		if (!strcmp(argv[i], "--dev"))
+		if (!strcmp(argv[i], "--fs"))
+			choose_file_system(argv[i + 1]);
+		else if (!strcmp(argv[i], "--dev"))
 			device = argv[i + 1];
 		else if (!strcmp(argv[i], "--state"))
 			state_dir = argv[i + 1];
@@ -824,8 +828,10 @@ int main(int argc, char **argv)
 			begin_journal();
 			if (kill_every && !((done + 1) % kill_every))
 				pending = KILL;
+			else if (is_btrfs() || !((done + 1) % reset_every))
+				pending = RESET;
 			else
-				pending = (done + 1) % reset_every ? 1 + done % 2 : RESET;
+				pending = 1 + done % 2;
 			set_number("pending", pending);
 			good = load(done + 1, pending);
 		}
