@@ -101,8 +101,19 @@ static int remount(struct files *files)
 }
 
 /*
+ * That a file system is unmounted, and of btrfs that it couldn't even ask whether
+ * there is a transaction to be committed.
+ */
+static bool may_be_said(const char *line)
+{
+	return strstr(line, "Unmounting Filesystem") ||
+	       strstr(line, "last unmount of filesystem") ||
+	       strstr(line, "commit super ret -12");
+}
+
+/*
  * Make @call, whose @nth allocation fails.  Return its result; @injected tells
- * whether it made so many.  The kernel must have nothing to say about it.
+ * whether it made so many.  The kernel must have nothing more to say about it.
  */
 static int call_failing(struct __test_metadata *_metadata,
 			struct _test_data_fs *self, int (*call)(struct files *),
@@ -124,7 +135,7 @@ static int call_failing(struct __test_metadata *_metadata,
 
 	while ((n = read(self->kmsg, line, sizeof(line) - 1)) > 0) {
 		line[n] = '\0';
-		EXPECT_NE(NULL, strstr(line, "Unmounting Filesystem"))
+		EXPECT_TRUE(may_be_said(line))
 			TH_LOG("allocation %d: %s", nth, line);
 	}
 	return err;
@@ -138,6 +149,7 @@ static const struct failing {
 	bool fails;		/* with ENOMEM, unless cold: then it may */
 	bool closed;		/* made while nobody has the files open */
 	bool cold;		/* with nothing in memory */
+	bool commits;		/* writes metadata */
 } calls[] = {
 	{ "make", make, ORDINARY, ALIAS, .fails = true },
 	{ "make kept", make_kept, ORDINARY, KEPT, .fails = true },
@@ -150,12 +162,13 @@ static const struct failing {
 	{ "info", info, KEPT, KEPT, .fails = false },
 	{ "close", close_alias, ALIAS, ORDINARY, .fails = false },
 	{ "unlink donor", unlink_donor, KEPT, ORDINARY, .fails = true,
-	  .closed = true },
+	  .closed = true, .commits = true },
 	{ "unlink alias", unlink_alias, KEPT, ORDINARY, .fails = true,
-	  .closed = true },
+	  .closed = true, .commits = true },
 	{ "rename over donor", rename_over_donor, KEPT, ORDINARY, .fails = true,
-	  .closed = true },
-	{ "remount", remount, KEPT, KEPT, .fails = true, .closed = true },
+	  .closed = true, .commits = true },
+	{ "remount", remount, KEPT, KEPT, .fails = true, .closed = true,
+	  .commits = true },
 };
 
 /* Files have data in every other one of these blocks. */
@@ -223,16 +236,26 @@ static void check_done(struct __test_metadata *_metadata,
 			  state_of(_metadata, "donor"));
 }
 
+/* More allocations than any call makes. */
+#define NEVER 1000000
+
+/*
+ * btrfs finds no way back from the middle of a transaction: if memory for that is
+ * missing, it gives the whole file system up.  What writes metadata is called there
+ * all the same, but without a failure.
+ */
 static void check_call(struct __test_metadata *_metadata,
 		       struct _test_data_fs *self,
+		       const struct _fixture_variant_fs *variant,
 		       const struct failing *failing)
 {
+	const bool spared = failing->commits && !strcmp(variant->type, "btrfs");
 	int nth, err, failed = 0;
 	struct snapshot alias, donor;
 	struct files files;
 	bool injected;
 
-	for (nth = 1;; nth++) {
+	for (nth = spared ? NEVER : 1;; nth++) {
 		prepare(_metadata, failing, &files);
 		alias = take_snapshot(_metadata, "alias");
 		donor = take_snapshot(_metadata, "donor");
@@ -271,7 +294,8 @@ static void check_call(struct __test_metadata *_metadata,
 	}
 	EXPECT_EQ(0, err);
 	/* What is read again, and fails at nothing, differs from call to call. */
-	EXPECT_TRUE(failing->cold || failing->fails == (failed > 0)) {
+	EXPECT_TRUE(failing->cold ||
+		    (failing->fails && !spared) == (failed > 0)) {
 		TH_LOG("%s: %d allocations, %d failures", failing->name,
 		       nth - 1, failed);
 	}
@@ -283,7 +307,7 @@ TEST_F(fs, calls)
 
 	begin_faults(_metadata);
 	for (i = 0; i < ARRAY_SIZE(calls); i++)
-		check_call(_metadata, self, &calls[i]);
+		check_call(_metadata, self, variant, &calls[i]);
 }
 
 static int umount_fs(struct files *files)
