@@ -2,7 +2,7 @@
 
 PREFIX ?= /usr/local
 
-# For make demo
+# For make demo, make stress and make crash
 FS ?= xfs
 # For make stress and make crash
 CONFIG ?= release
@@ -25,9 +25,11 @@ help:
 	@echo '                   (FS=$(FS) or btrfs)'
 	@echo 'make test          everything that has to pass, with its own set-up'
 	@echo 'make stress        random operations by many processes, against a model'
-	@echo '                   (CONFIG=$(CONFIG) or debug, kcsan; DURATION=$(DURATION), SEED=$(SEED))'
+	@echo '                   (CONFIG=$(CONFIG) or debug, kcsan; FS=$(FS) or btrfs;'
+	@echo '                   DURATION=$(DURATION), SEED=$(SEED))'
 	@echo 'make crash         shut down or reset under load, check what is left; goes on'
-	@echo '                   where it ended (COUNT=$(COUNT), CONFIG=$(CONFIG) or debug, SEED=$(SEED))'
+	@echo '                   where it ended (COUNT=$(COUNT), CONFIG=$(CONFIG) or debug,'
+	@echo '                   FS=$(FS) or btrfs, SEED=$(SEED))'
 	@echo 'make check-kernel  the slow checks of the patches: other architectures,'
 	@echo '                   modules, sparse, documentation, a Debian package, memory leaks'
 	@echo 'make regress       other tests on the unpatched and the patched kernel, compared'
@@ -49,10 +51,10 @@ test:
 	@scripts/test
 
 stress:
-	scripts/stress --config '$(CONFIG)' --duration '$(DURATION)' --seed '$(SEED)'
+	scripts/stress --config '$(CONFIG)' --fs '$(FS)' --duration '$(DURATION)' --seed '$(SEED)'
 
 crash:
-	scripts/crash --config '$(CONFIG)' --count '$(COUNT)' --seed '$(SEED)'
+	scripts/crash --config '$(CONFIG)' --fs '$(FS)' --count '$(COUNT)' --seed '$(SEED)'
 
 check-kernel:
 	scripts/kernel check
