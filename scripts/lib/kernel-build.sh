@@ -139,24 +139,46 @@ image_key()
 	} | sha256sum | cut -c 1-16
 }
 
-# build_image CONFIG UNPATCHED: build and print the path of the bzImage
-build_image()
+# choose_kernel CONFIG WHAT: what such a kernel is built from, and where. WHAT is patched,
+# disabled (the series applied, its option off) or unpatched. Sets src, name, obj and
+# fragments, which are the caller's.
+choose_kernel()
 {
-	local config=$1 unpatched=$2 src=$TREE what=patched name obj image key start guess
-	local -a fragments=("$FRAGMENTS/base.config" "$FRAGMENTS/$config.config")
-
-	if ((unpatched)); then
-		what=unpatched
+	src=$TREE
+	fragments=("$FRAGMENTS/base.config" "$FRAGMENTS/$1.config")
+	if [[ $2 == unpatched ]]; then
 		src=$TREE_UNPATCHED
 		take_lock 8 -x "$TREE.lock"
 		unpatched_tree "$src"
 		exec 8>&-
-	else
+	elif [[ $2 == patched ]]; then
 		fragments+=("$FRAGMENTS/patched.config")
 	fi
-	name=$TREE_NAME-$config-$what
+	name=$TREE_NAME-$1-$2
 	obj=$CACHE/obj/$name
+}
 
+# build_objects CONFIG WHAT FILE...: compile these files only and print the directory
+build_objects()
+{
+	local src name obj
+	local -a fragments
+
+	choose_kernel "$1" "$2"
+	shift 2
+	take_lock 9 -x "$CACHE/obj/$name.lock"
+	configure "$src" "$obj" "${fragments[@]}"
+	logged "$obj.log" kmake "$src" "$obj" CFLAGS_KERNEL="$NO_TRACEPOINTS" "$@" || exit 1
+	printf '%s\n' "$obj"
+}
+
+# build_image CONFIG WHAT: build and print the path of the bzImage
+build_image()
+{
+	local config=$1 what=$2 src name obj image key start guess
+	local -a fragments
+
+	choose_kernel "$config" "$what"
 	if ! tree_is_git; then
 		# No way to name its state: let make find what is new
 		take_lock 9 -x "$CACHE/obj/$name.lock"
