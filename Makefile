@@ -12,7 +12,7 @@ COUNT ?= 100
 # For make fuzz
 SECONDS ?= 60
 
-.PHONY: all help demo test stress crash regress mutants coverage bench-scan fuzz check-kernel lint install uninstall clean
+.PHONY: all help demo test stress crash regress mutants coverage bench bench-scan fuzz check-kernel lint install uninstall clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -36,6 +36,8 @@ help:
 	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
 	@echo 'make coverage      which lines of the new kernel code do the tests execute?'
+	@echo 'make bench         what sharing costs, in instructions and bytes; writes'
+	@echo '                   docs/benchmarks.md (PARTS="part ...": these only)'
 	@echo 'make bench-scan    how fast the tool finds identical files, beside its peers'
 	@echo 'make fuzz          feed what reads files of the tool or of engines with odd bytes'
 	@echo '                   (SECONDS=$(SECONDS) for each of the three)'
@@ -68,6 +70,9 @@ mutants:
 
 coverage:
 	@scripts/coverage
+
+bench:
+	@scripts/bench $(PARTS)
 
 bench-scan:
 	@scripts/bench-scan
