@@ -34,10 +34,7 @@ touched_objects()
 # A third work tree, to step through the series in; $1: the commit to be at
 check_tree()
 {
-	if [[ ! -e $TREE_CHECK/.git ]]; then
-		tgit worktree prune
-		tgit worktree add -q --detach "$TREE_CHECK" "$1" >&2
-	fi
+	work_tree "$TREE_CHECK" "$1"
 	tgit -C "$TREE_CHECK" am --abort 2>/dev/null || true
 	tgit -C "$TREE_CHECK" reset -q --hard
 	tgit -C "$TREE_CHECK" clean -q -fd

@@ -203,7 +203,18 @@ import_users()
 	tgit update-ref "$APPLIED_REF" HEAD
 }
 
-# unpatched_tree: make, if necessary, a second work tree of the base commit
+# work_tree DIR COMMIT: make DIR a work tree at COMMIT, unless it is one of this tree;
+# it may be that of a tree that was there before
+work_tree()
+{
+	! tgit -C "$1" rev-parse -q --verify HEAD > /dev/null 2>&1 || return 0
+	say "checking out the source into $1"
+	rm -rf "$1"
+	tgit worktree prune
+	tgit worktree add -q --detach "$1" "$2" >&2
+}
+
+# unpatched_tree DIR: make, if necessary, a second work tree of the base commit
 unpatched_tree()
 {
 	local dir=$1
@@ -211,13 +222,9 @@ unpatched_tree()
 	tree_is_git && tgit rev-parse -q --verify "$BASE_TAG" >/dev/null ||
 		die "$TREE has no tag $BASE_TAG that names the commit before the series:" \
 			"set it with 'git tag $BASE_TAG COMMIT'"
-	if [[ ! -e $dir/.git ]]; then
-		say "checking out the unpatched source into $dir"
-		tgit worktree prune
-		tgit worktree add -q --detach "$dir" "$BASE_TAG" >&2
-	elif [[ $(tgit -C "$dir" rev-parse HEAD) != "$(tgit rev-parse "$BASE_TAG^{commit}")" ]]; then
+	work_tree "$dir" "$BASE_TAG"
+	[[ $(tgit -C "$dir" rev-parse HEAD) == "$(tgit rev-parse "$BASE_TAG^{commit}")" ]] ||
 		tgit -C "$dir" checkout -q --detach "$BASE_TAG"
-	fi
 }
 
 # repo_files PATH: the files of the repository at or below PATH, without what a
