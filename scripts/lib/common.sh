@@ -31,6 +31,12 @@ usage_error()
 	exit 2
 }
 
+# check_fs NAME: is it a file system that has aliases? A usage error if not
+check_fs()
+{
+	[[ $1 =~ ^(xfs|btrfs)$ ]] || usage_error "no such file system: $1 (there are: xfs, btrfs)"
+}
+
 # duration SECONDS: as minutes and seconds
 duration()
 {
