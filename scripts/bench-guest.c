@@ -15,11 +15,11 @@
  * interrupt can't be kept off.  Loops are short, so that most of them see none.
  */
 #define _GNU_SOURCE
+#include <err.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <sched.h>
 #include <signal.h>
-#include <stdarg.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -55,20 +55,6 @@
 static const char *fs, *dev;
 static char buf[SIZE], other[SIZE];
 
-static void __attribute__((noreturn, format(printf, 1, 2)))
-die(const char *format, ...)
-{
-	int err = errno;
-	va_list args;
-
-	fprintf(stderr, "bench: ");
-	va_start(args, format);
-	vfprintf(stderr, format, args);
-	va_end(args);
-	fprintf(stderr, ": %s\n", strerror(err));
-	exit(EXIT_FAILURE);
-}
-
 /* The first line of the text that @path begins with, without its end. */
 static const char *read_line(const char *path)
 {
@@ -76,7 +62,7 @@ static const char *read_line(const char *path)
 	FILE *file = fopen(path, "re");
 
 	if (!file || !fgets(line, sizeof(line), file))
-		die("%s", path);
+		err(EXIT_FAILURE, "%s", path);
 	fclose(file);
 	line[strcspn(line, "\n")] = '\0';
 	return line;
@@ -87,7 +73,7 @@ static void write_file(const char *path, const char *text)
 	int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0 || write(fd, text, strlen(text)) < 0)
-		die("%s", path);
+		err(EXIT_FAILURE, "%s", path);
 	close(fd);
 }
 
@@ -98,16 +84,16 @@ static void run(const char *const argv[])
 	int status;
 
 	if (pid < 0)
-		die("fork");
+		err(EXIT_FAILURE, "fork");
 	if (!pid) {
 		/* Results only on stdout */
 		dup2(STDERR_FILENO, STDOUT_FILENO);
 		execvp(argv[0], (char **)argv);
-		die("%s", argv[0]);
+		err(EXIT_FAILURE, "%s", argv[0]);
 	}
 	if (waitpid(pid, &status, 0) != pid || status) {
 		errno = EIO;
-		die("%s", argv[0]);
+		err(EXIT_FAILURE, "%s", argv[0]);
 	}
 }
 
@@ -122,13 +108,13 @@ static void make_fs(void)
 static void mount_fs(unsigned long flags)
 {
 	if (mount(dev, MNT, fs, flags, NULL) || chdir(MNT))
-		die("mount of %s", fs);
+		err(EXIT_FAILURE, "mount of %s", fs);
 }
 
 static void umount_fs(void)
 {
 	if (chdir("/") || umount(MNT))
-		die("umount of %s", fs);
+		err(EXIT_FAILURE, "umount of %s", fs);
 }
 
 static void drop_caches(void)
@@ -144,7 +130,7 @@ static void begin_priority(void)
 
 	write_file("/proc/sys/kernel/sched_rt_runtime_us", "-1");
 	if (sched_setscheduler(0, SCHED_FIFO, &param))
-		die("sched_setscheduler");
+		err(EXIT_FAILURE, "sched_setscheduler");
 }
 
 /* Let the kernel do what it has put off: reclaim of inodes, the journal, RCU. */
@@ -162,7 +148,7 @@ static void settle_pages(void)
 	static char page[BLK] __attribute__((aligned(BLK)));
 
 	if (madvise(page, sizeof(page), MADV_COLD))
-		die("madvise");
+		err(EXIT_FAILURE, "madvise");
 }
 
 static uint64_t now(void)
@@ -194,14 +180,14 @@ static int xopen(const char *path, int flags)
 	int fd = open(path, flags | O_CLOEXEC, 0755);
 
 	if (fd < 0)
-		die("open %s", path);
+		err(EXIT_FAILURE, "open %s", path);
 	return fd;
 }
 
 static void xpread(int fd, void *to, size_t size)
 {
 	if (pread(fd, to, size, 0) != (ssize_t)size)
-		die("pread");
+		err(EXIT_FAILURE, "pread");
 }
 
 static void make_file(const char *path, const void *data, size_t size)
@@ -209,7 +195,7 @@ static void make_file(const char *path, const void *data, size_t size)
 	int fd = xopen(path, O_WRONLY | O_CREAT | O_TRUNC);
 
 	if (write(fd, data, size) != (ssize_t)size)
-		die("write %s", path);
+		err(EXIT_FAILURE, "write %s", path);
 	close(fd);
 }
 
@@ -218,7 +204,7 @@ static void clone_file(const char *path, const char *from)
 	int fd = xopen(path, O_WRONLY | O_CREAT | O_TRUNC), source = xopen(from, O_RDONLY);
 
 	if (ioctl(fd, FICLONE, source))
-		die("FICLONE %s", path);
+		err(EXIT_FAILURE, "FICLONE %s", path);
 	close(source);
 	close(fd);
 }
@@ -234,15 +220,15 @@ static int alias_fd(int alias, int donor, unsigned int flags)
 static bool alias_file(const char *alias, const char *donor)
 {
 	int fd = xopen(alias, O_RDONLY), source = xopen(donor, O_RDONLY);
-	int err = alias_fd(fd, source, FS_MAPPING_ALIAS_KEEP);
+	int result = alias_fd(fd, source, FS_MAPPING_ALIAS_KEEP);
 
 	close(source);
 	close(fd);
-	if (err && err != -ENOTTY) {
-		errno = -err;
-		die("FS_IOC_MAPPING_ALIAS %s", alias);
+	if (result && result != -ENOTTY) {
+		errno = -result;
+		err(EXIT_FAILURE, "FS_IOC_MAPPING_ALIAS %s", alias);
 	}
-	return !err;
+	return !result;
 }
 
 /*
@@ -323,7 +309,7 @@ static void op_fault(const char *path __attribute__((unused)), int fd)
 	volatile char *map = mmap(NULL, SIZE, PROT_READ, MAP_PRIVATE, fd, 0);
 
 	if (map == MAP_FAILED)
-		die("mmap");
+		err(EXIT_FAILURE, "mmap");
 	other[0] = map[0];
 	munmap((void *)map, SIZE);
 }
@@ -333,7 +319,7 @@ static void op_stat(const char *path, int fd __attribute__((unused)))
 	struct stat st;
 
 	if (stat(path, &st))
-		die("stat");
+		err(EXIT_FAILURE, "stat");
 }
 
 static void op_exec(const char *path, int fd __attribute__((unused)))
@@ -348,7 +334,7 @@ static void op_exec(const char *path, int fd __attribute__((unused)))
 		_exit(127);
 	}
 	if (pid < 0 || waitpid(pid, &status, 0) != pid || status)
-		die("exec of %s", path);
+		err(EXIT_FAILURE, "exec of %s", path);
 }
 
 static void op_info(const char *path __attribute__((unused)), int fd)
@@ -356,7 +342,7 @@ static void op_info(const char *path __attribute__((unused)), int fd)
 	struct fs_mapping_info info;
 
 	if (ioctl(fd, FS_IOC_MAPPING_INFO, &info))
-		die("FS_IOC_MAPPING_INFO");
+		err(EXIT_FAILURE, "FS_IOC_MAPPING_INFO");
 }
 
 static const struct op {
@@ -514,7 +500,7 @@ static void measure_ordinary(bool aliases)
 		make_program(name('x', i));
 	}
 	if (mkdir("u", 0755))
-		die("mkdir");
+		err(EXIT_FAILURE, "mkdir");
 	for (i = 0; i < STAY; i++) {
 		snprintf(path, sizeof(path), "u/%s", name('s', i));
 		make_file(path, buf, BLK);
@@ -524,7 +510,7 @@ static void measure_ordinary(bool aliases)
 		if (!aliases)
 			close(xopen(name('a', i), O_RDONLY));
 		else if (!alias_file(name('a', i), name('d', i)))
-			die("no aliases here");
+			err(EXIT_FAILURE, "no aliases here");
 	}
 	begin_priority();
 	settle();
@@ -604,7 +590,7 @@ static void measure_first(const struct op *op, unsigned int first)
 	for (i = 0; i < 2 * RUNS; i++) {
 		n = first + i;
 		if (!alias_file(name('a', n), name('d', n)))
-			die("no aliases here");
+			err(EXIT_FAILURE, "no aliases here");
 		path = name('d', n);
 		fd = xopen(path, O_RDONLY);
 		xpread(fd, other, SIZE);
@@ -648,12 +634,12 @@ static void part_alias(void)
 static uint64_t time_ioctl(int alias, int donor, unsigned int flags, int expected)
 {
 	uint64_t start = now(), sum;
-	int err = alias_fd(alias, donor, flags);
+	int result = alias_fd(alias, donor, flags);
 
 	sum = now() - start - overhead();
-	if (err != expected) {
-		errno = -err;
-		die("FS_IOC_MAPPING_ALIAS, instead of %s", strerror(-expected));
+	if (result != expected) {
+		errno = -result;
+		err(EXIT_FAILURE, "FS_IOC_MAPPING_ALIAS, instead of %s", strerror(-expected));
 	}
 	return sum;
 }
@@ -661,7 +647,7 @@ static uint64_t time_ioctl(int alias, int donor, unsigned int flags, int expecte
 static void evict_pages(int fd)
 {
 	if (fsync(fd) || posix_fadvise(fd, 0, 0, POSIX_FADV_DONTNEED))
-		die("posix_fadvise");
+		err(EXIT_FAILURE, "posix_fadvise");
 }
 
 /* Calls for files of one extent; those that end earlier show what its parts cost. */
@@ -697,7 +683,7 @@ static uint64_t release_fd(int fd)
 	uint64_t start = now();
 
 	if (ioctl(fd, FS_IOC_MAPPING_RELEASE))
-		die("FS_IOC_MAPPING_RELEASE");
+		err(EXIT_FAILURE, "FS_IOC_MAPPING_RELEASE");
 	return now() - start;
 }
 
@@ -753,7 +739,7 @@ static void measure_one_extent(void)
 	make_file(name('l', 0), buf, SIZE);
 	longer = xopen(name('l', 0), O_WRONLY);
 	if (pwrite(longer, buf, 1, SIZE) != 1)
-		die("pwrite");
+		err(EXIT_FAILURE, "pwrite");
 	close(longer);
 	clone_file(name('l', 1), name('l', 0));
 	make_file(name('o', 0), buf, SIZE);
@@ -784,7 +770,7 @@ static void measure_extents(unsigned int count)
 	fd = xopen(name('e', count), O_WRONLY | O_CREAT);
 	for (i = 0; i < count; i++)
 		if (pwrite(fd, buf, BLK, (2ULL * i + 1) * BLK) != BLK)
-			die("pwrite");
+			err(EXIT_FAILURE, "pwrite");
 	/* A writer would be a reason to refuse. */
 	close(fd);
 	sync();
@@ -846,7 +832,7 @@ static pid_t start_idler(void)
 	pid_t pid = fork();
 
 	if (pid < 0)
-		die("fork");
+		err(EXIT_FAILURE, "fork");
 	if (!pid) {
 		/* Not where it would be in the way of an umount */
 		if (chdir("/") || sched_setscheduler(0, SCHED_IDLE, &param))
@@ -863,7 +849,7 @@ static double idle_time(pid_t idler)
 	clockid_t clock;
 
 	if (clock_getcpuclockid(idler, &clock) || clock_gettime(clock, &t))
-		die("the time of the idle process");
+		err(EXIT_FAILURE, "the time of the idle process");
 	return t.tv_sec * 1e9 + t.tv_nsec;
 }
 
@@ -898,7 +884,7 @@ static void print_slabs(const char *what, const char *state)
 	bool first = true;
 
 	if (!file)
-		die("/proc/slabinfo");
+		err(EXIT_FAILURE, "/proc/slabinfo");
 	printf("{\"what\": \"%s\", \"state\": \"%s\", \"caches\": {", what, state);
 	while (fgets(line, sizeof(line), file)) {
 		if (sscanf(line, "%63s %llu %llu %llu", cache, &active, &all, &size) != 4)
@@ -910,7 +896,7 @@ static void print_slabs(const char *what, const char *state)
 	printf("}, \"slab\": ");
 	file = fopen("/proc/meminfo", "re");
 	if (!file)
-		die("/proc/meminfo");
+		err(EXIT_FAILURE, "/proc/meminfo");
 	while (fgets(line, sizeof(line), file))
 		if (sscanf(line, "Slab: %llu", &size) == 1)
 			printf("%llu", size * 1024);
@@ -963,7 +949,7 @@ static void measure_many(unsigned int count)
 	print_slabs("slabs, no aliases", state);
 	for (i = 0; i < count; i++)
 		if (!alias_file(name('a', i), name('d', i)))
-			die("no aliases here");
+			err(EXIT_FAILURE, "no aliases here");
 	drop_unused();
 	print_slabs("slabs", state);
 	/* The dentries were dropped, the inodes could not be. */
