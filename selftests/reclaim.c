@@ -197,6 +197,38 @@ static pid_t start_hog(struct __test_metadata *_metadata, long inodes)
 		pause();
 }
 
+/*
+ * Take all free memory but @leave bytes, as huge pages, which nobody has to
+ * clear.  How much that is, is put into @len.
+ */
+static void *take_memory(struct __test_metadata *_metadata, size_t leave, size_t *len)
+{
+	const char *free = strstr(read_text(_metadata, "/proc/meminfo"),
+				  "\nMemFree:");
+	char pages[32];
+	void *map;
+
+	ASSERT_NE(NULL, free);
+	*len = strtoul(free + strlen("\nMemFree:"), NULL, 10) * 1024;
+	ASSERT_LT(leave + HUGE_SIZE, *len);
+	*len -= leave;
+	*len -= *len % HUGE_SIZE;
+	snprintf(pages, sizeof(pages), "%zu", *len / HUGE_SIZE);
+	write_text(_metadata, "/proc/sys/vm/nr_overcommit_hugepages", pages);
+	map = mmap(NULL, *len, PROT_READ,
+		   MAP_PRIVATE | MAP_ANONYMOUS | MAP_HUGETLB, -1, 0);
+	ASSERT_NE(MAP_FAILED, map) {
+		TH_LOG("%s huge pages: %s", pages, strerror(errno));
+	}
+	return map;
+}
+
+static void give_memory_back(struct __test_metadata *_metadata, void *map, size_t len)
+{
+	ASSERT_EQ(0, munmap(map, len));
+	write_text(_metadata, "/proc/sys/vm/nr_overcommit_hugepages", "0");
+}
+
 /* The same when the whole machine is short of memory, not just a cgroup. */
 TEST_F(fs, pressure_machine)
 {
