@@ -4,7 +4,8 @@
 # Comparing what the same tests say on two kernels. To be sourced.
 
 # verdicts LOG: "TIMES TEST = RESULT" for each test and subtest, sorted. A subtest is
-# known by its test and its name; numbers and times in names differ from run to run.
+# known by its test and its name; numbers, times and names of temporary files differ from
+# run to run.
 verdicts()
 {
 	awk '
@@ -14,6 +15,7 @@ verdicts()
 			result = "skip"
 		sub(/^(not )?ok *[0-9]* *(- )?/, "", line)
 		sub(/ *# .*/, "", line)
+		gsub(/\/tmp\/[^ ]+/, "/tmp/#", line)
 		gsub(/0x[0-9a-f]+/, "#", line)
 		gsub(/[0-9]+/, "#", line)
 		return line " = " result
