@@ -2633,8 +2633,11 @@ static void end_all(void)
 {
 	unsigned int i;
 
-	if (shared->failure == HANG)
+	/* Whether it waits or runs */
+	if (shared->failure == HANG) {
 		write_kernel("/proc/sysrq-trigger", "w");
+		write_kernel("/proc/sysrq-trigger", "l");
+	}
 	for (i = 0; i < nr_processes; i++)
 		if (shared->processes[i].pid)
 			kill(shared->processes[i].pid, SIGKILL);
