@@ -2911,7 +2911,7 @@ static void umount_after_failure(void)
 	for (i = 0; umount(MNT); i++) {
 		if (errno != EBUSY || i == 1000)
 			ksft_exit_fail_msg("umount: %s\n", strerror(errno));
-		usleep(20000);
+		pause_ms(20);
 	}
 }
 
