@@ -687,6 +687,51 @@ TEST_F(fs, send)
 	EXPECT_TRUE(file_has(_metadata, "received/ro2/file", PAIR_SIZE, 1));
 }
 
+/*
+ * Sending reads ahead with the locks of readers, and must not hold that of a page
+ * then, which the making of an alias waits for.
+ */
+TEST_F_TIMEOUT(fs, send_meanwhile, 300)
+{
+	const int rounds = access("/proc/lockdep", F_OK) ? 20 : 3;
+	const size_t size = 8 << 20;
+	int i, err, status, done = 0, tries = 0;
+	pid_t pid;
+
+	btrfs("subvolume", "create", "sub");
+	make_file(_metadata, "sub/file", size, 1);
+	btrfs("subvolume", "snapshot", "-r", "sub", "ro");
+	btrfs("send", "-f", "stream", "ro");
+	write_text(_metadata, "/proc/sys/kernel/hung_task_timeout_secs", "20");
+	pid = fork();
+	ASSERT_LE(0, pid);
+	if (!pid) {
+		for (i = 0; i < rounds; i++) {
+			drop_caches(_metadata, "1");
+			if (system("btrfs -q send ro | cmp - stream"))
+				_exit(1);
+		}
+		_exit(0);
+	}
+	while (!waitpid(pid, &status, WNOHANG)) {
+		err = alias_file("ro/file", "sub/file", 0);
+		tries++;
+		/* Sending can read in what was just taken out of the cache. */
+		if (err) {
+			EXPECT_EQ(-EBUSY, err);
+		} else {
+			EXPECT_EQ(0, release_file("ro/file"));
+			done++;
+		}
+		/* Let it get to where it reads ahead. */
+		usleep(rand() % 20000);
+	}
+	EXPECT_EQ(0, status);
+	TH_LOG("%d of %d calls", done, tries);
+	EXPECT_LT(0, done);
+	EXPECT_TRUE(file_has(_metadata, "ro/file", size, 1));
+}
+
 /* Quotas count for each subvolume as before. */
 TEST_F(fs, quota_groups)
 {

@@ -38,6 +38,7 @@
 #include <sys/syscall.h>
 #include <sys/sysmacros.h>
 #include <sys/types.h>
+#include <sys/utsname.h>
 #include <sys/wait.h>
 
 #include "kselftest_harness.h"
@@ -61,6 +62,20 @@
 #ifndef __NR_cachestat
 #define __NR_cachestat 451
 #endif
+
+/*
+ * Is the running kernel Linux @major.@minor or later?  What is there since then is
+ * skipped on others, with a reason that says so: "... since Linux X.Y".
+ */
+static inline bool linux_since(unsigned int major, unsigned int minor)
+{
+	struct utsname uts;
+	unsigned int x, y;
+
+	if (uname(&uts) || sscanf(uts.release, "%u.%u", &x, &y) != 2)
+		abort();
+	return x > major || (x == major && y >= minor);
+}
 
 /* Where the test's file system is mounted, in the test's mount namespace. */
 #define MNT "/mnt"
@@ -817,11 +832,39 @@ static inline long try_cachestat(int fd)
 		-errno : (long)stat.cache;
 }
 
+/* The same by mincore(2), for kernels without cachestat(2). */
+static inline long count_resident(struct __test_metadata *_metadata, int fd)
+{
+	unsigned char *vec;
+	struct stat st;
+	size_t pages, i;
+	long count = 0;
+	void *map;
+
+	ASSERT_EQ(0, fstat(fd, &st));
+	pages = (st.st_size + BLK - 1) / BLK;
+	if (!pages)
+		return 0;
+	map = mmap(NULL, pages * BLK, PROT_READ, MAP_SHARED, fd, 0);
+	ASSERT_NE(MAP_FAILED, map);
+	vec = malloc(pages);
+	ASSERT_NE(NULL, vec);
+	ASSERT_EQ(0, mincore(map, pages * BLK, vec));
+	for (i = 0; i < pages; i++)
+		count += vec[i] & 1;
+	free(vec);
+	ASSERT_EQ(0, munmap(map, pages * BLK));
+	return count;
+}
+
 /* Number of the file's pages that the mapping behind @fd has cached. */
 static inline __u64 cached_pages(struct __test_metadata *_metadata, int fd)
 {
-	long pages = try_cachestat(fd);
+	long pages;
 
+	if (!linux_since(6, 5))
+		return count_resident(_metadata, fd);
+	pages = try_cachestat(fd);
 	ASSERT_LE(0, pages) {
 		TH_LOG("cachestat: %s", strerror(-pages));
 	}
@@ -915,6 +958,16 @@ static inline pid_t fork_as(struct __test_metadata *_metadata, uid_t uid,
 	if (!pid && become(uid, caps))
 		_exit(255);
 	return pid;
+}
+
+/* Has an expectation failed?  The harness before Linux 6.10 counts otherwise. */
+static inline bool has_failed(const struct __test_metadata *_metadata)
+{
+#ifdef XFAIL_ADD
+	return _metadata->exit_code;
+#else
+	return !_metadata->passed;
+#endif
 }
 
 /* End a child with a result: 0 or a negative errno. */

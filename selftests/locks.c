@@ -428,6 +428,20 @@ static int write_other(const char *name)
 	return fd;
 }
 
+/*
+ * Open the donor, whose last alias was released: 0 or a negative errno.  In Linux
+ * 6.1 btrfs lets go of pages later than of their locks; it is frozen until then.
+ */
+static int open_donor(const char *type)
+{
+	int tries = strcmp(type, "btrfs") || linux_since(6, 2) ? 1 : 1000;
+	int err;
+
+	while ((err = try_open("donor", O_RDWR)) == -ETXTBSY && --tries)
+		usleep(10000);
+	return err;
+}
+
 /* Open, write, close: 0 or a negative errno. */
 static int write_and_close(const char *name)
 {
@@ -522,7 +536,7 @@ static void race_writer(struct __test_metadata *_metadata, const char *type,
 		ASSERT_TRUE(many_has(_metadata, other, false));
 		ASSERT_EQ(0, release_file("alias"));
 		ASSERT_EQ(0, try_open("alias", O_RDWR));
-		ASSERT_EQ(0, try_open("donor", O_RDWR));
+		ASSERT_EQ(0, open_donor(type));
 		ASSERT_TRUE(many_has(_metadata, name, !err));
 		ASSERT_TRUE(many_has(_metadata, other, false));
 		if (!err)

@@ -1076,7 +1076,7 @@ TEST_F(fs, unlink_in_use)
 
 		for (order = 0; order < ORDERS; order++) {
 			end_in_order(_metadata, flags, mapped, order);
-			ASSERT_TRUE(__test_passed(_metadata)) {
+			ASSERT_FALSE(has_failed(_metadata)) {
 				TH_LOG("case %d, order %d", i, order);
 			}
 		}

@@ -966,7 +966,7 @@ static int op_ask_cache(struct rng *r)
 {
 	struct {
 		__u64 cache, dirty, writeback, evicted, recently_evicted;
-	} stat;
+	} stat = { };
 	struct {
 		__u64 off, len;
 	} range = { };
@@ -981,7 +981,8 @@ static int op_ask_cache(struct rng *r)
 		return fd;
 	range.off = offset;
 	range.len = len;
-	need(REFUSED, !syscall(__NR_cachestat, fd, &range, &stat, 0));
+	if (linux_since(6, 5))
+		need(REFUSED, !syscall(__NR_cachestat, fd, &range, &stat, 0));
 	need(METADATA, stat.cache <= (len + BLK - 1) / BLK && stat.dirty <= stat.cache);
 	map = mmap(NULL, len, PROT_READ, MAP_SHARED, fd, offset);
 	need(REFUSED, map != MAP_FAILED);
