@@ -37,6 +37,25 @@ check_fs()
 	[[ $1 =~ ^(xfs|btrfs)$ ]] || usage_error "no such file system: $1 (there are: xfs, btrfs)"
 }
 
+# The series of patches that is meant if none is named
+SERIES=6.12
+
+# all_series: those that there are, one a line
+all_series()
+{
+	(cd "$REPO/patches" && printf '%s\n' linux-*) | sed 's/^linux-//' | LC_ALL=C sort
+}
+
+# choose_series VERSION: let SERIES be that one, and PATCHES where it is. A usage error if
+# there is none
+choose_series()
+{
+	PATCHES=$REPO/patches/linux-$1
+	[[ $1 =~ ^[0-9.]+$ && -d $PATCHES ]] ||
+		usage_error "there is no series for Linux $1 (there are: $(all_series | xargs))"
+	SERIES=$1
+}
+
 # duration SECONDS: as minutes and seconds
 duration()
 {

@@ -7,7 +7,7 @@
 CONFIGS=(release debug kcsan kmemleak)
 FRAGMENTS=$REPO/scripts/config
 # How many built kernels are kept; one takes about 15 MB
-KEEP_IMAGES=24
+KEEP_IMAGES=36
 
 # kmake SRC OBJ ARG...: make in a kernel tree. Nothing that changes from one
 # build to the next gets into the result.
@@ -145,7 +145,8 @@ image_key()
 choose_kernel()
 {
 	src=$TREE
-	fragments=("$FRAGMENTS/base.config" "$FRAGMENTS/$1.config")
+	fragments=("$FRAGMENTS/base.config" "$FRAGMENTS/linux-$SERIES.config"
+		"$FRAGMENTS/$1.config")
 	if [[ $2 == unpatched ]]; then
 		src=$TREE_UNPATCHED
 		take_lock 8 -x "$TREE.lock"

@@ -11,12 +11,19 @@
 BASE_TAG=refalias-base
 APPLIED_REF=refs/refalias/applied
 
-# Copies that the patches carry: source in this repository, path in the kernel
-COPIES=(
-	"uapi/linux/mapping_alias.h include/uapi/linux/mapping_alias.h"
-	"selftests tools/testing/selftests/filesystems/mapping_alias"
-	"docs/mapping-alias.rst Documentation/filesystems/mapping-alias.rst"
-)
+# copies: what the patches carry copies of: source in this repository, path in the
+# kernel. Each series has all of these, and a page of its own if there is one.
+copies()
+{
+	local own=docs/mapping-alias-$SERIES.rst
+
+	cat <<-EOF
+	uapi/linux/mapping_alias.h include/uapi/linux/mapping_alias.h
+	selftests tools/testing/selftests/filesystems/mapping_alias
+	docs/mapping-alias.rst Documentation/filesystems/mapping-alias.rst
+	EOF
+	[[ ! -e $REPO/$own ]] || echo "$own Documentation/filesystems/$(basename "$own")"
+}
 
 # tgit ARG...: git in the kernel tree, with none of the user's configuration,
 # so that patches come out the same everywhere, and with a committer.
@@ -134,8 +141,9 @@ apply_series()
 		say "$PATCHES has no patches"
 		return
 	fi
+	# Tables of the documentation are aligned anew from one point release to another
 	if ! tgit -c user.name=refalias -c user.email=refalias@localhost am -q --3way \
-		--committer-date-is-author-date "${patches[@]}" >&2; then
+		--ignore-whitespace --committer-date-is-author-date "${patches[@]}" >&2; then
 		tgit am --abort
 		die "the series in $PATCHES does not apply to $TREE ($(tgit log -1 --format=%s))"
 	fi
@@ -154,7 +162,7 @@ import_own()
 {
 	local force=$1 mode
 
-	"$REPO/scripts/setup" build
+	"$REPO/scripts/setup" build "linux-$SERIES"
 	# Reading it is enough in most cases, which others may do as well
 	for mode in -s -x; do
 		take_lock 8 "$mode" "$TREE.lock"
@@ -241,13 +249,12 @@ repo_files()
 # replaced by what the repository has now; prints its name
 refresh_copies()
 {
-	local entry from to file mode blob name
+	local from to file mode blob name
 	local index=$TMP/index
 
 	rm -f "$index"
 	GIT_INDEX_FILE=$index tgit read-tree "$1"
-	for entry in "${COPIES[@]}"; do
-		read -r from to <<< "$entry"
+	while read -r from to; do
 		tgit cat-file -e "$1:$to" 2>/dev/null || continue
 		[[ -n $(repo_files "$from") ]] ||
 			die "$REPO/$from is missing, but the series has its copy $to"
@@ -260,7 +267,7 @@ refresh_copies()
 			GIT_INDEX_FILE=$index tgit update-index --add \
 				--cacheinfo "$mode,$blob,$name"
 		done < <(repo_files "$from")
-	done
+	done < <(copies)
 	GIT_INDEX_FILE=$index tgit write-tree
 	rm -f "$index"
 }
@@ -325,7 +332,7 @@ export_series()
 # Are the copies in the patches what the repository has? Names each that isn't.
 check_copies()
 {
-	local entry from to file name path bad=0 tree
+	local from to file name path bad=0 tree
 
 	tree_is_git || die "$TREE is not a git tree: copies can't be compared"
 	if [[ -z ${KERNEL_SRC:-} ]]; then
@@ -336,8 +343,7 @@ check_copies()
 				"or 'git checkout' them"
 	fi
 	tree=$(tgit rev-parse 'HEAD^{tree}')
-	for entry in "${COPIES[@]}"; do
-		read -r from to <<< "$entry"
+	while read -r from to; do
 		while read -r path; do
 			file=$from${path#"$to"}
 			if [[ ! -f $REPO/$file ]]; then
@@ -355,6 +361,6 @@ check_copies()
 				bad=1
 			fi
 		done < <(repo_files "$from")
-	done
+	done < <(copies)
 	((!bad)) || die "the patches carry other copies than the repository: run 'scripts/kernel export'"
 }

@@ -3,13 +3,15 @@
 #
 # Building the selftests out of tree, and running them. To be sourced after common.sh.
 
-# make_selftests OUT ARG...: make in selftests/, where OUT is for what is built
+# make_selftests OUT ARG...: make in selftests/, where OUT is for what is built. They are
+# the same for all series: the harness and the header are taken from one tree.
 make_selftests()
 {
 	local out=$1 tree
 
 	shift
 	tree=$("$REPO/scripts/kernel" path)
+	[[ -e $tree/include/uapi/linux/mapping_alias.h ]] || "$REPO/scripts/kernel" import
 	make -s -C "$REPO/selftests" KSFT_ROOT="$tree/tools/testing/selftests" OUTPUT="$out" "$@"
 }
 

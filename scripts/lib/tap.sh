@@ -25,12 +25,21 @@ tap_end()
 }
 
 # tap_count LOG: prints how many tests passed, failed, were skipped for want of a
-# file system, and were planned (-1: no plan). A test skipped for any other
-# reason failed: something was not tested. Indented lines are subtests, which
-# their own test sums up.
+# file system, and were planned (-1: no plan). So is what is skipped for being there
+# since a Linux that is newer than the one that the log names in a line "# Linux X.Y".
+# A test skipped for any other reason failed: something was not tested. Indented lines
+# are subtests, which their own test sums up.
 tap_count()
 {
 	awk '
+	# version TEXT: of the Linux that it names, as a number
+	function version(text,    part) {
+		if (!match(text, /linux [0-9]+\.[0-9]+/))
+			return 0
+		split(substr(text, RSTART + 6, RLENGTH - 6), part, ".")
+		return part[1] * 1000 + part[2]
+	}
+	/^# Linux [0-9.]+$/ { running = version(tolower($0)) }
 	/^1\.\.[0-9]+/ {
 		planned += substr($0, 4)
 		plans++
@@ -40,6 +49,8 @@ tap_count()
 		if (!match(tolower($0), /# *skip/))
 			passed++
 		else if (tolower(substr($0, RSTART)) ~ /xfs|btrfs|ext4|overlay|file ?system/)
+			skipped++
+		else if (tolower($0) ~ /since linux [0-9]/ && running && running < version(tolower(substr($0, RSTART))))
 			skipped++
 		else
 			failed++
