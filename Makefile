@@ -12,7 +12,7 @@ COUNT ?= 100
 # For make fuzz
 SECONDS ?= 60
 
-.PHONY: all help demo test stress crash regress mutants coverage bench bench-scan fuzz check-kernel lint install uninstall clean
+.PHONY: all help demo test test-all stress crash regress mutants coverage bench bench-scan fuzz check-kernel lint install uninstall clean
 all:
 	@scripts/setup tool
 	$(MAKE) -C tools/refalias
@@ -24,6 +24,8 @@ help:
 	@echo 'make demo          two containers with one page cache, in a virtual machine'
 	@echo '                   (FS=$(FS) or btrfs)'
 	@echo 'make test          everything that has to pass, with its own set-up'
+	@echo 'make test-all      the same in all combinations of series, file systems and'
+	@echo '                   configurations, which takes hours'
 	@echo 'make stress        random operations by many processes, against a model'
 	@echo '                   (CONFIG=$(CONFIG) or debug, kcsan; FS=$(FS) or btrfs;'
 	@echo '                   DURATION=$(DURATION), SEED=$(SEED))'
@@ -51,6 +53,9 @@ demo:
 
 test:
 	@scripts/test
+
+test-all:
+	@scripts/test --all
 
 stress:
 	scripts/stress --config '$(CONFIG)' --fs '$(FS)' --duration '$(DURATION)' --seed '$(SEED)'
