@@ -38,8 +38,9 @@ help:
 	@echo 'make mutants       do the tests notice when a piece of the patches is missing?'
 	@echo '                   (ONLY="name ...": these; LIST=1: which there are, and where)'
 	@echo 'make coverage      which lines of the new kernel code do the tests execute?'
-	@echo 'make bench         what sharing costs, in instructions and bytes; writes'
-	@echo '                   docs/benchmarks.md (PARTS="part ...": these only)'
+	@echo 'make bench         what sharing brings and what it costs, in bytes and instructions;'
+	@echo '                   writes docs/benchmarks.md (PARTS="part ...": these only;'
+	@echo '                   PAIR=redis: the memory of this pair of images only)'
 	@echo 'make bench-scan    how fast the tool finds identical files, beside its peers'
 	@echo 'make fuzz          feed what reads files of the tool or of engines with odd bytes'
 	@echo '                   (SECONDS=$(SECONDS) for each of the three)'
@@ -77,7 +78,7 @@ coverage:
 	@scripts/coverage
 
 bench:
-	@scripts/bench $(PARTS)
+	@scripts/bench $(if $(PAIR),--pair '$(PAIR)') $(PARTS)
 
 bench-scan:
 	@scripts/bench-scan

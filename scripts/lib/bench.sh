@@ -36,21 +36,40 @@ hot_functions()
 	awk -v object="$1" '$1 == object { for (i = 2; i <= NF; i++) print $i }' <<< "$HOT_PATHS"
 }
 
-# file_id FILE: names what is in it
+# The pairs of images whose memory is measured, and what is installed into each; what they
+# run is in scripts/bench-memory
+PAIRS=(redis postgresql nginx mariadb tomcat10 python)
+declare -A PAIR_PACKAGES=(
+	[redis]="redis-server"
+	[postgresql]="postgresql-15"
+	[nginx]="nginx,apache2-utils"
+	[mariadb]="mariadb-server"
+	[tomcat10]="tomcat10,openjdk-17-jre-headless,tomcat10-examples,apache2-utils"
+	[python]="python3.11,python3-numpy,python3-scipy,python3-pandas"
+)
+
+# file_id FILE...: names what is in them
 file_id()
 {
-	sha256sum < "$1" | cut -c 1-16
+	cat -- "$@" | sha256sum | cut -c 1-16
 }
 
-# run_header PART FS WHICH BOOT IMAGE PROGRAM ALIASES: the first line of a run's results.
-# How many aliases there are at most belongs to one part only.
+# details PART [PAIR]: what the results of a part depend on besides, as members of JSON
+details()
+{
+	case $1 in
+	many)		printf ', "aliases": %d' "$ALIASES" ;;
+	memory)		printf ', "pair": "%s", "packages": "%s", "samples": %d' \
+				"$2" "${PAIR_PACKAGES[$2]}" "$SAMPLES" ;;
+	containers)	printf ', "containers": %d, "samples": %d' "$CONTAINERS" "$SAMPLES" ;;
+	esac
+}
+
+# run_header PART FS WHICH BOOT IMAGE PROGRAM [PAIR]: the first line of a run's results
 run_header()
 {
-	local aliases=''
-
-	[[ $1 != many ]] || aliases=", \"aliases\": $7"
 	printf '{"part": "%s", "fs": "%s", "kernel": "%s", "boot": %s, "image": "%s", "program": "%s"%s}\n' \
-		"${@:1:6}" "$aliases"
+		"${@:1:6}" "$(details "$1" "${@:7}")"
 }
 
 # is_run_of FILE IMAGE PROGRAM: are these results of that kernel, by that program?

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: GPL-2.0
-"""Containers in the VM, and what memory they take: parts of demo-guest.
+"""Containers in the VM, and what memory they take: parts of demo-guest and
+bench-memory.
 
 All containers are below one cgroup, whose counters include what containers
 that are gone left in the cache. What podman and its helpers read is charged
@@ -159,6 +160,56 @@ def readers(images):
     """Returns containers that read all files of the images."""
     return tuple((image, ("sh", "-c", READ_ALL), r"^all read$")
                  for image in images)
+
+
+# Before and after a service's script: what programs print is shown if one fails, and
+# wait_for COMMAND waits until it succeeds, or what was last sent to the background ended.
+SERVICE_START = """
+set -e
+exec 3>&1 >/data/log 2>&1
+trap '((!$?)) || tail -n 40 /data/log >&3' EXIT
+wait_for()
+{
+	local server=$! tries
+
+	for ((tries = 0; tries < 600; tries++)); do
+		! "$@" || return 0
+		[[ ! $server ]] || kill -0 "$server" || return 1
+		sleep 1
+	done
+	return 1
+}
+"""
+SERVICE_END = """
+echo loaded >&3
+read -r || :
+"""
+
+
+@contextlib.contextmanager
+def service(script, *image):
+    """Has a container that has done its work, and stays until the end.
+
+    image are podman's arguments that name one, script is for bash. Its own
+    data are in a tmpfs, /data.
+    """
+    command = [*PODMAN, *CONTAINER, "--interactive", "--tmpfs",
+               "/data:rw,mode=1777,size=1g", *image, "bash", "-c",
+               SERVICE_START + script + SERVICE_END]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, text=True,
+                          stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as process:
+        try:
+            output = []
+            while output[-1:] != ["loaded\n"]:
+                line = process.stdout.readline()
+                if not line:
+                    raise GuestError(f"the container of {' '.join(image)} ended"
+                                     f" before its work: {''.join(output)}")
+                output.append(line)
+            yield
+        finally:
+            process.stdin.close()
 
 
 def count_states(directories):

@@ -59,3 +59,31 @@ close_store()
 	# podman may have mounted parts of it once more.
 	umount -R "$MOUNTS/store"
 }
+
+# file_hashes TREE: hash and name of each regular file, sorted
+file_hashes()
+{
+	(cd "$1" && find . -type f -print0 | xargs -0 sha256sum -z) | LC_ALL=C sort -z
+}
+
+# python_times TREE: name and time of each of Python's files, sorted
+python_times()
+{
+	(cd "$1" && find . -type f -name '*.py' -printf '%p %T@\0') | LC_ALL=C sort -z
+}
+
+# common_files TREE OTHER: names of the files that both have. Python's need the same time,
+# too: what was compiled from them has it, and they would be compiled again.
+common_files()
+{
+	# 64 digits and two spaces before the name
+	LC_ALL=C comm -z -12 <(file_hashes "$1") <(file_hashes "$2") | cut -z -c 67- |
+		LC_ALL=C sort -z | LC_ALL=C comm -z -23 - <(python_changed "$@")
+}
+
+# python_changed TREE OTHER: names of those whose time is another
+python_changed()
+{
+	LC_ALL=C comm -z -23 <(python_times "$1") <(python_times "$2") |
+		sed -z 's/ [0-9.]*$//' | LC_ALL=C sort -z
+}
