@@ -22,7 +22,7 @@ help:
 	@echo 'make install       install it (PREFIX=$(PREFIX), DESTDIR=)'
 	@echo 'make uninstall     remove it again'
 	@echo 'make demo          two containers with one page cache, in a virtual machine'
-	@echo '                   (FS=$(FS) or btrfs)'
+	@echo '                   (FS=$(FS) or btrfs, SERIES=6.1: on Linux 6.1)'
 	@echo 'make test          everything that has to pass, with its own set-up'
 	@echo 'make test-all      the same in all combinations of series, file systems and'
 	@echo '                   configurations, which takes hours'
@@ -50,7 +50,7 @@ help:
 	@echo 'Kernels are built and kept outside of this directory: see scripts/kernel --help.'
 
 demo:
-	@scripts/demo --fs '$(FS)'
+	@scripts/demo $(if $(SERIES),--series '$(SERIES)') --fs '$(FS)'
 
 test:
 	@scripts/test
