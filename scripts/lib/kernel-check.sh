@@ -85,8 +85,7 @@ check_apply()
 
 	check_tree "$BASE_TAG"
 	while read -r patch; do
-		tgit -C "$TREE_CHECK" -c user.name=refalias -c user.email=refalias@localhost \
-			am -q "$patch" 2>&1 || return
+		tgit -C "$TREE_CHECK" am -q "$patch" 2>&1 || return
 	done < <(series_patches)
 }
 
@@ -98,8 +97,7 @@ declare -A FIRST_RELEASE=([6.1]=6.1.170 [6.12]=6.12.111)
 check_releases()
 {
 	local source=linux-source-$SERIES dir=$TMP/release version rc=0
-	local -a patches=() versions=() git=(tgit -C "$TMP/release/tree" -c user.name=refalias
-		-c user.email=refalias@localhost)
+	local -a patches=() versions=()
 
 	mapfile -t patches < <(series_patches)
 	tgit diff --name-only --diff-filter=MD "$BASE_TAG" "$HEAD" |
@@ -114,10 +112,10 @@ check_releases()
 			download "$source=$version" || return
 		dpkg-deb --fsys-tarfile "$dir"/*.deb | tar -xO "./usr/src/$source.tar.xz" |
 			tar -xJ -C "$dir/tree" --strip-components=1 -T "$TMP/files" || return
-		"${git[@]}" init -q
-		"${git[@]}" add -A -f
-		"${git[@]}" commit -q -m "$version"
-		if "${git[@]}" am -q --ignore-whitespace "${patches[@]}" 2>&1; then
+		tgit -C "$dir/tree" init -q
+		tgit -C "$dir/tree" add -A -f
+		tgit -C "$dir/tree" commit -q -m "$version"
+		if tgit -C "$dir/tree" am -q --ignore-whitespace "${patches[@]}" 2>&1; then
 			say "it applies to $version"
 		else
 			echo "it does not apply to $version"

@@ -26,13 +26,14 @@ copies()
 }
 
 # tgit ARG...: git in the kernel tree, with none of the user's configuration,
-# so that patches come out the same everywhere, and with a committer.
+# so that patches come out the same everywhere, but with a name for commits.
 tgit()
 {
 	GIT_CONFIG_GLOBAL=/dev/null GIT_CONFIG_SYSTEM=/dev/null \
 	GIT_COMMITTER_NAME=refalias GIT_COMMITTER_EMAIL=refalias@localhost \
 		git -c safe.directory='*' -c commit.gpgSign=false -c gc.auto=0 \
-		-c advice.detachedHead=false -C "$TREE" "$@"
+		-c advice.detachedHead=false -c user.name=refalias \
+		-c user.email=refalias@localhost -C "$TREE" "$@"
 }
 
 tree_is_git()
@@ -142,8 +143,8 @@ apply_series()
 		return
 	fi
 	# Tables of the documentation are aligned anew from one point release to another
-	if ! tgit -c user.name=refalias -c user.email=refalias@localhost am -q --3way \
-		--ignore-whitespace --committer-date-is-author-date "${patches[@]}" >&2; then
+	if ! tgit am -q --3way --ignore-whitespace --committer-date-is-author-date \
+		"${patches[@]}" >&2; then
 		tgit am --abort
 		die "the series in $PATCHES does not apply to $TREE ($(tgit log -1 --format=%s))"
 	fi
